@@ -1,0 +1,117 @@
+"""What can go wrong with a call, and on which call it does."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Generic, TypeVar
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answered by the proxy: the call never reaches the store."""
+
+    status: int = 503
+    code: str = "SlowDown"
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Forwarded, but only after a while."""
+
+    seconds: float
+
+
+class Cut(Enum):
+    """The connection breaks."""
+
+    BEFORE = auto()
+    """The store never sees the call."""
+    AFTER = auto()
+    """The store has done what was asked; its answer is lost."""
+
+
+class Stage(Enum):
+    """Where a call is held."""
+
+    BEFORE = auto()
+    AFTER = auto()
+
+
+@dataclass(slots=True, eq=False)
+class Hold:
+    """Held until the test releases it: before it reaches the store, or before its answer does."""
+
+    stage: Stage = Stage.BEFORE
+    _reached: threading.Event = field(default_factory=threading.Event)
+    _released: Future[None] = field(default_factory=Future)
+
+    def wait_until_reached(self, *, within_s: float = 10.0) -> None:
+        """Return once a call is being held."""
+        assert self._reached.wait(within_s), "no call came to the hold"
+
+    def release(self) -> None:
+        """Let what is held go on, and everything after it."""
+        if not self._released.done():
+            self._released.set_result(None)
+
+    async def wait(self) -> None:
+        """For the proxy: hold the call here."""
+        self._reached.set()
+        await asyncio.shield(asyncio.wrap_future(self._released))
+
+
+Fault = Answer | Delay | Cut | Hold
+
+
+@dataclass(slots=True)
+class _Rule(Generic[C]):
+    applies: Callable[[C], bool]
+    fault: Fault
+    first: int
+    times: int | None
+    seen: int = 0
+
+    def hits(self, call: C) -> bool:
+        if not self.applies(call):
+            return False
+        self.seen += 1
+        return self.first <= self.seen and (
+            self.times is None or self.seen < self.first + self.times
+        )
+
+
+class RuleBook(Generic[C]):
+    """Rules set by the test's thread and consulted by the proxy's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rules: list[_Rule[C]] = []
+
+    def add(
+        self, applies: Callable[[C], bool], fault: Fault, *, nth: int, times: int | None
+    ) -> None:
+        """`fault` hits the `nth` call (counted from now) that `applies`, and the next ones up to
+        `times`; None means for ever."""
+        with self._lock:
+            self._rules.append(_Rule(applies, fault, nth, times))
+
+    def fault_for(self, call: C) -> Fault | None:
+        """What happens to this call. Every rule counts it; the first that hits decides."""
+        with self._lock:
+            hits = [rule.fault for rule in self._rules if rule.hits(call)]
+        return hits[0] if hits else None
+
+    def clear(self) -> None:
+        """Forget all rules and let go of everything that is held."""
+        with self._lock:
+            rules, self._rules = self._rules, []
+        for rule in rules:
+            if isinstance(rule.fault, Hold):
+                rule.fault.release()

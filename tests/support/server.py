@@ -1,0 +1,197 @@
+"""The server as an operator runs it: a process of its own, started by its command line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tusd_s3
+from tests.support.raw import RawConnection
+from tests.support.tus import RawClient
+from tests.support.waiting import eventually
+
+_START_WITHIN_S = 30.0
+_STOP_WITHIN_S = 20.0
+_LOG_TAIL_CHARS = 12_000
+
+LIVE: list[ServerProcess] = []
+"""Servers that run now; a failing test shows the end of their logs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Where a server keeps its uploads. Prefixes set it apart from others in the same stores."""
+
+    s3_endpoint: str
+    s3_access_key: str
+    s3_secret_key: str
+    s3_region: str
+    redis_url: str
+    bucket: str
+    object_prefix: str
+    redis_prefix: str
+
+    def options(self) -> dict[str, str]:
+        """As command-line options."""
+        return {
+            "s3-bucket": self.bucket,
+            "s3-endpoint": self.s3_endpoint,
+            "s3-region": self.s3_region,
+            "redis-url": self.redis_url,
+            "s3-object-prefix": self.object_prefix,
+            "redis-key-prefix": self.redis_prefix,
+        }
+
+    def environment(self) -> dict[str, str]:
+        """Credentials, as the SDK's standard variables."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.s3_access_key,
+            "AWS_SECRET_ACCESS_KEY": self.s3_secret_key,
+        }
+
+
+@dataclass(slots=True, eq=False)
+class ServerProcess:
+    """One `tusd-s3 serve`, in a process group of its own.
+
+    options: further command-line options, without dashes (`{"max-size": "1MiB"}`).
+    expect_traceback: whether a traceback in the log is what the test provokes; else it fails it.
+    """
+
+    stores: StoreSettings
+    log_path: Path
+    options: Mapping[str, str] = field(default_factory=dict)
+    base_path: str = "/files/"
+    expect_traceback: bool = False
+    port: int = field(init=False, default=0)
+    _process: subprocess.Popen[bytes] | None = field(init=False, default=None)
+
+    def start(self) -> None:
+        """Start, and wait until requests are answered."""
+        self.port = free_port()
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment(),
+                start_new_session=True,
+            )
+        LIVE.append(self)
+        try:
+            eventually(self._is_ready, within_s=_START_WITHIN_S, what="the server answers OPTIONS")
+        except AssertionError as error:
+            self._signal(signal.SIGKILL)
+            self._reap()
+            raise AssertionError(f"{error}\n{self.log_tail()}") from None
+
+    @property
+    def client(self) -> RawClient:
+        """A client of this server."""
+        return RawClient(("127.0.0.1", self.port), self.base_path)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started; with several workers, of their supervisor."""
+        assert self._process is not None
+        return self._process.pid
+
+    def stop(self) -> None:
+        """SIGTERM, wait, and check that the log holds no traceback. Fine if it has ended."""
+        self.terminate()
+        self.wait_for_exit()
+        assert self.expect_traceback or "Traceback" not in self.log(), self.log_tail()
+
+    def terminate(self) -> None:
+        """SIGTERM to the process that was started, and do not wait."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def wait_for_exit(self, *, within_s: float = _STOP_WITHIN_S) -> int | None:
+        """The exit status; a server that does not end in time is killed, and that fails."""
+        if self._process is None:
+            return None
+        try:
+            return self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after SIGTERM\n{self.log_tail()}") from None
+        finally:
+            self._reap()
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group; it is gone when this returns."""
+        self._signal(signal.SIGKILL)
+        self._reap()
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def log(self) -> str:
+        """All that the server has written."""
+        return self.log_path.read_text(errors="replace")
+
+    def log_tail(self) -> str:
+        """The end of it, for a failing test."""
+        return self.log()[-_LOG_TAIL_CHARS:]
+
+    def _command(self) -> list[str]:
+        options = {
+            **self.stores.options(),
+            "host": "127.0.0.1",
+            "port": f"{self.port}",
+            "base-path": self.base_path,
+            "log-level": "debug",
+            **self.options,
+        }
+        command = [sys.executable, "-m", "tusd_s3", "serve"]
+        for name, value in options.items():
+            command += [f"--{name}", value]
+        return command
+
+    def _environment(self) -> dict[str, str]:
+        # Settings of whoever runs the tests must not reach the server under test.
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TUSD_"))}
+        root = str(Path(tusd_s3.__file__).resolve().parents[1])
+        return kept | self.stores.environment() | {"PYTHONPATH": root, "PYTHONUNBUFFERED": "1"}
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        if (status := self._process.poll()) is not None:
+            raise RuntimeError(f"the server ended with status {status}\n{self.log_tail()}")
+        with RawConnection(("127.0.0.1", self.port), timeout_s=2.0) as connection:
+            connection.send_head("OPTIONS", self.base_path)
+            return connection.read_response("OPTIONS").status == 204
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, number)
+
+    def _reap(self) -> None:
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(_STOP_WITHIN_S)
+        self._process = None
+        if self in LIVE:
+            LIVE.remove(self)
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,145 @@
+"""A look into the stores behind the server's back: what is in the bucket and in Redis."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import botocore.config
+import botocore.exceptions
+import botocore.session
+import redis
+
+from tests.support.server import StoreSettings
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object and what S3 knows of it."""
+
+    body: bytes
+    content_type: str | None
+    content_disposition: str | None
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One bucket, read and prepared with a plain synchronous client."""
+
+    name: str
+    client: Any = field(repr=False)
+
+    @classmethod
+    def open(cls, stores: StoreSettings) -> Bucket:
+        """The bucket these stores name; nothing is asked of S3 yet."""
+        client = botocore.session.Session().create_client(
+            "s3",
+            endpoint_url=stores.s3_endpoint,
+            region_name=stores.s3_region,
+            aws_access_key_id=stores.s3_access_key,
+            aws_secret_access_key=stores.s3_secret_key,
+            config=botocore.config.Config(s3={"addressing_style": "path"}),
+        )
+        return cls(stores.bucket, client)
+
+    def create(self) -> None:
+        """Make the bucket."""
+        self.client.create_bucket(Bucket=self.name)
+
+    def get(self, key: str) -> StoredObject | None:
+        """The object under `key`, or None."""
+        try:
+            answer = self.client.get_object(Bucket=self.name, Key=key)
+        except self.client.exceptions.NoSuchKey:
+            return None
+        with answer["Body"] as stream:
+            body: bytes = stream.read()
+        return StoredObject(
+            body=body,
+            content_type=answer.get("ContentType"),
+            content_disposition=answer.get("ContentDisposition"),
+            metadata=answer["Metadata"],
+        )
+
+    def body(self, key: str) -> bytes:
+        """The bytes of an object that must be there."""
+        stored = self.get(key)
+        assert stored is not None, f"no object {key}; there are {self.keys()}"
+        return stored.body
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Keys of all objects under `prefix`, sorted."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.name, Prefix=prefix
+        )
+        return sorted(item["Key"] for page in pages for item in page.get("Contents", ()))
+
+    def multipart_uploads(self, prefix: str = "") -> list[tuple[str, str]]:
+        """Key and id of every unfinished multipart upload under `prefix`."""
+        answer = self.client.list_multipart_uploads(Bucket=self.name, Prefix=prefix)
+        return sorted((item["Key"], item["UploadId"]) for item in answer.get("Uploads", ()))
+
+    def start_multipart(self, key: str) -> str:
+        """Start a multipart upload that is not the server's."""
+        answer = self.client.create_multipart_upload(Bucket=self.name, Key=key)
+        multipart_id: str = answer["UploadId"]
+        return multipart_id
+
+    def parts(self, key: str, multipart_id: str) -> list[tuple[int, int]] | None:
+        """Number and size of each part of a multipart upload, or None if it is not known."""
+        try:
+            answer = self.client.list_parts(Bucket=self.name, Key=key, UploadId=multipart_id)
+        except botocore.exceptions.ClientError:
+            return None
+        return [(item["PartNumber"], item["Size"]) for item in answer.get("Parts", ())]
+
+    def close(self) -> None:
+        """Drop the client's connections."""
+        self.client.close()
+
+
+@dataclass(frozen=True, slots=True)
+class RedisView:
+    """The keys under one prefix."""
+
+    url: str
+    prefix: str
+
+    def keys(self, containing: str = "") -> list[str]:
+        """Keys under the prefix that have `containing` in them, sorted."""
+        with redis.Redis.from_url(self.url) as client:
+            found = client.scan_iter(match=f"{self.prefix}*{containing}*", count=1000)
+            return sorted(key.decode() for key in found)
+
+    def snapshot(self, containing: str = "") -> Mapping[str, object]:
+        """What is recorded: keys and values, without what taking and giving back a lease changes
+        (fencing numbers) and without what time alone changes (how long keys live)."""
+        with redis.Redis.from_url(self.url) as client:
+            return {
+                _TAIL_FENCE.sub(":tail:*:", key): _value(client, key)
+                for key in self.keys(containing)
+                if not key.endswith(_LEASE_KEYS)
+            }
+
+
+_LEASE_KEYS = (":lease", ":waiting")
+_TAIL_FENCE = re.compile(r":tail:\d+:")
+
+
+def _value(client: redis.Redis, key: str) -> object:
+    readers: dict[bytes, Callable[[str], Any]] = {
+        b"string": client.get,
+        b"hash": lambda name: _without_fence(client.hgetall(name)),
+        b"list": lambda name: client.lrange(name, 0, -1),
+        b"set": client.smembers,
+        b"zset": lambda name: client.zrange(name, 0, -1, withscores=True),
+    }
+    kind: Any = client.type(key)
+    return readers[kind](key) if kind in readers else kind
+
+
+def _without_fence(record: Any) -> dict[bytes, bytes]:  # noqa: ANN401 - redis-py's type
+    return {field: value for field, value in record.items() if field != b"fence"}

@@ -1,0 +1,44 @@
+"""Waiting for something to become true, with a deadline and never by guessing how long it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_POLL_S = 0.01
+
+
+def eventually(probe: Callable[[], T], *, within_s: float = 10.0, what: str = "") -> T:
+    """Ask `probe` until its answer is true and return that answer; fail after `within_s`.
+
+    An AssertionError or OSError raised by the probe counts as "not yet".
+    """
+    deadline = time.monotonic() + within_s
+    last: object = None
+    while True:
+        try:
+            answer = probe()
+        except (AssertionError, OSError) as error:
+            last = error
+        else:
+            if answer:
+                return answer
+            last = answer
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not true within {within_s} s: {what or probe} (last: {last!r})")
+        time.sleep(_POLL_S)
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start

@@ -1,0 +1,105 @@
+"""The application as others see it: served by the command, or mounted into a host's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tusd_s3.app.endpoints import Collection, Resource, not_found
+from tusd_s3.app.lifecycle import draining_on_signals, running
+from tusd_s3.config import Settings
+from tusd_s3.engine import Uploads
+from tusd_s3.middleware.cors import with_cors
+from tusd_s3.middleware.forwarded import ForwardedMiddleware
+from tusd_s3.middleware.resumable import ResumableMiddleware
+from tusd_s3.protocol import tus1
+
+
+class UploadsApp:
+    """An ASGI application that takes uploads below `settings.base_path`.
+
+    Mounted into a host application, its `lifespan` must be entered by the host's, because mounted
+    applications get no lifespan events of their own:
+
+        uploads = create_app(settings)
+        app = FastAPI(lifespan=uploads.lifespan)
+        app.mount("/uploads", uploads)
+    """
+
+    def __init__(self, settings: Settings, *, drain_on_signals: bool = False) -> None:
+        self._settings = settings
+        self._drain_on_signals = drain_on_signals
+        self._uploads: Uploads | None = None
+        self._app = self._layers(self._router())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI: lifespan and http."""
+        await self._app(scope, receive, send)
+
+    @asynccontextmanager
+    async def lifespan(self, _: object = None) -> AsyncIterator[None]:
+        """Connect to S3 and Redis for the time of the block; record what arrived at its end."""
+        async with running(self._settings) as uploads:
+            self._uploads = uploads
+            hooks = (
+                draining_on_signals(uploads.begin_drain)
+                if self._drain_on_signals
+                else nullcontext()
+            )
+            try:
+                with hooks:
+                    yield
+            finally:
+                self._uploads = None
+
+    def _engine(self) -> Uploads:
+        if self._uploads is None:
+            raise RuntimeError(
+                "The application is not running: its lifespan was not entered."
+                " A host application passes lifespan=uploads.lifespan."
+            )
+        return self._uploads
+
+    def _router(self) -> Router:
+        settings = self._settings
+        max_bytes = settings.max_upload_bytes
+        collection = Collection(self._engine, max_bytes, settings.base_path, settings.public_url)
+        resource = Resource(self._engine, max_bytes)
+        base = settings.base_path.rstrip("/")
+        paths = {f"{base}/", base or "/"}  # a redirect would make a client send its body twice
+        return Router(
+            routes=[
+                *(Route(path, collection) for path in sorted(paths)),
+                Route(f"{base}/{{upload_id}}", resource),
+            ],
+            redirect_slashes=False,
+            default=not_found,
+            lifespan=self.lifespan,
+        )
+
+    def _layers(self, app: ASGIApp) -> ASGIApp:
+        settings = self._settings
+        app = ForwardedMiddleware(app, settings.trusted_proxies)
+        app = with_cors(
+            app,
+            allow_origin=settings.cors_allow_origin,
+            allow_credentials=settings.cors_allow_credentials,
+            allow_headers=settings.cors_allow_headers,
+            expose_headers=settings.cors_expose_headers,
+            max_age_s=settings.cors_max_age,
+        )
+        return ResumableMiddleware(app, tus1.VERSION)
+
+
+def create_app(settings: Settings) -> UploadsApp:
+    """The application, to be served as it is or mounted into a Starlette or FastAPI application."""
+    return UploadsApp(settings)
+
+
+def serve_app(settings: Settings) -> UploadsApp:
+    """The application for a server process of its own: it records what arrived as soon as the
+    process is told to stop."""
+    return UploadsApp(settings, drain_on_signals=True)

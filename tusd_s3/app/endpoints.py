@@ -1,0 +1,139 @@
+"""The two resources: the collection, where uploads are made, and an upload.
+
+Both are plain ASGI: method and headers in, a use case of the engine, a response out. What a header
+means is `protocol`'s business; here is only which question goes where, and what order they are
+asked in: method, version, id, headers, and only then the body.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from starlette.types import Receive, Scope, Send
+
+from tusd_s3 import errors
+from tusd_s3.app.body import AsgiBody
+from tusd_s3.app.respond import respond
+from tusd_s3.engine import Uploads
+from tusd_s3.middleware.forwarded import FORWARDED_KEY
+from tusd_s3.model.upload import UploadId, parse_upload_id
+from tusd_s3.protocol import tus1
+from tusd_s3.protocol.fields import Fields
+from tusd_s3.protocol.location import public_base
+from tusd_s3.protocol.message import Response
+
+logger = logging.getLogger("tusd_s3.app")
+
+
+class Endpoint:
+    """What both resources share: an error becomes a response, whatever raised it."""
+
+    allow: tuple[str, ...] = ()
+
+    def __init__(self, uploads: Callable[[], Uploads], max_upload_bytes: int) -> None:
+        self._uploads = uploads
+        self._max_upload_bytes = max_upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        fields = Fields(scope["headers"])
+        body = AsgiBody(
+            receive,
+            expected=_announces_body(fields),
+            awaits_continue="Expect" in fields,
+        )
+        await respond(await self._answer(scope, fields, body), scope, body, send)
+
+    async def _answer(self, scope: Scope, fields: Fields, body: AsgiBody) -> Response:
+        try:
+            method = tus1.effective_method(scope["method"], fields)
+            if method not in self.allow:
+                raise errors.MethodNotAllowed(self.allow)
+            tus1.check_version(method, fields)
+            if method == "OPTIONS":
+                return tus1.render_options(max_bytes=self._max_upload_bytes)
+            return await self.handle(method, scope, fields, body)
+        except errors.UploadError as error:
+            if error.status >= 500:
+                logger.warning("%s %s: %s", scope["method"], scope["path"], error.code)
+            return tus1.render_error(error)
+        except Exception:
+            # The last resort: a defect of ours must still be a response with CORS headers, or a
+            # browser shows a network error instead of it.
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            return tus1.render_error(errors.UploadError())
+
+    async def handle(self, method: str, scope: Scope, fields: Fields, body: AsgiBody) -> Response:
+        """Do what an allowed method asks."""
+        raise NotImplementedError
+
+
+class Collection(Endpoint):
+    """Where uploads are made."""
+
+    allow = ("POST", "OPTIONS")
+
+    def __init__(
+        self,
+        uploads: Callable[[], Uploads],
+        max_upload_bytes: int,
+        base_path: str,
+        public_url: str | None,
+    ) -> None:
+        super().__init__(uploads, max_upload_bytes)
+        self._base_path = base_path
+        self._public_url = public_url
+
+    async def handle(self, method: str, scope: Scope, fields: Fields, body: AsgiBody) -> Response:
+        """POST (tus creation)."""
+        request = tus1.parse_create(fields, max_bytes=self._max_upload_bytes)
+        # Before anything is made: without a usable address the client could not find it.
+        base = self._location_base(scope, fields)
+        upload = await self._uploads().create(request, body)
+        return tus1.render_created(f"{base}/{upload.id}", upload)
+
+    def _location_base(self, scope: Scope, fields: Fields) -> str:
+        return public_base(
+            scheme=scope["scheme"],
+            host=fields.get("Host") or "",
+            path_prefix=scope.get("root_path", "") + self._base_path,
+            forwarded=scope.get(FORWARDED_KEY),
+            public_url=self._public_url,
+        )
+
+
+class Resource(Endpoint):
+    """One upload."""
+
+    allow = ("HEAD", "PATCH", "DELETE", "OPTIONS")
+
+    async def handle(self, method: str, scope: Scope, fields: Fields, body: AsgiBody) -> Response:
+        """HEAD, PATCH (tus core), DELETE (tus termination)."""
+        upload_id = _upload_id(scope)
+        if method == "HEAD":
+            return tus1.render_status(await self._uploads().inspect(upload_id))
+        if method == "DELETE":
+            await self._uploads().terminate(upload_id)
+            return tus1.render_terminated()
+        request = tus1.parse_append(fields)
+        return tus1.render_appended(await self._uploads().append(upload_id, request, body))
+
+
+async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """Every other path."""
+    expected = _announces_body(Fields(scope["headers"]))
+    body = AsgiBody(receive, expected=expected, awaits_continue=False)
+    await respond(tus1.render_error(errors.NotFound()), scope, body, send)
+
+
+def _announces_body(fields: Fields) -> bool:
+    """Whether a body follows the headers (RFC 9112, 6.3)."""
+    return "Transfer-Encoding" in fields or (fields.get("Content-Length") or "0") != "0"
+
+
+def _upload_id(scope: Scope) -> UploadId:
+    upload_id = parse_upload_id(scope["path_params"]["upload_id"])
+    if upload_id is None:
+        raise errors.UploadNotFound
+    return upload_id

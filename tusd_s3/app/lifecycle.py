@@ -1,0 +1,127 @@
+"""The composition root: from settings to a running engine, and in good order back to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
+
+from tusd_s3.config import Settings
+from tusd_s3.engine import EngineOptions, Uploads
+from tusd_s3.planner.choose import LayoutPolicy
+from tusd_s3.stores.redis import RedisOptions, RedisRecords, check_redis, open_redis
+from tusd_s3.stores.redis.leases import LeaseOptions
+from tusd_s3.stores.s3 import S3Objects, S3Options, check_bucket, open_s3
+
+logger = logging.getLogger("tusd_s3.app")
+
+
+class StartupError(Exception):
+    """The server cannot work as configured; the message is one sentence for the operator."""
+
+
+async def check_stores(settings: Settings) -> None:
+    """Raise StartupError unless the bucket and Redis answer and Redis keeps what it is given."""
+    async with open_redis(redis_options(settings)) as redis, open_s3(s3_options(settings)) as s3:
+        problems = await asyncio.gather(check_redis(redis), check_bucket(s3, settings.s3_bucket))
+    for problem in problems:
+        if problem is not None:
+            raise StartupError(problem)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Uploads]:
+    """A working engine for the time of the block; at its end all that arrived is recorded."""
+    async with open_redis(redis_options(settings)) as redis, open_s3(s3_options(settings)) as s3:
+        leases = LeaseOptions(ttl_s=settings.lease_ttl, wait_s=settings.lease_wait)
+        records = RedisRecords(redis, settings.redis_key_prefix, leases)
+        async with records.running():
+            uploads = Uploads(
+                records, S3Objects(s3, s3_options(settings)), engine_options(settings)
+            )
+            try:
+                yield uploads
+            finally:
+                await _drain(uploads, settings.shutdown_timeout)
+
+
+async def _drain(uploads: Uploads, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await uploads.drain()
+    except TimeoutError:
+        logger.error("some uploads could not be recorded within %g s", timeout_s)
+
+
+@contextmanager
+def draining_on_signals(begin_drain: Callable[[], None]) -> Iterator[None]:
+    """Call `begin_drain` as soon as the process is told to stop.
+
+    The server itself would first wait for requests to end, and a PATCH may take hours. Whatever
+    handled the signals before still does, afterwards.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(begin_drain)
+        previous = before[signal.Signals(number)]
+        if callable(previous):
+            previous(number, frame)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def redis_options(settings: Settings) -> RedisOptions:
+    """What the Redis adapter needs of the settings."""
+    return RedisOptions(
+        url=settings.redis_url,
+        prefix=settings.redis_key_prefix,
+        timeout_s=settings.redis_timeout,
+    )
+
+
+def s3_options(settings: Settings) -> S3Options:
+    """What the S3 adapter needs of the settings."""
+    path_style = settings.s3_force_path_style
+    return S3Options(
+        bucket=settings.s3_bucket,
+        region=settings.s3_region,
+        endpoint=settings.s3_endpoint,
+        prefix=settings.s3_object_prefix,
+        connections_max=settings.s3_connections,
+        timeout_s=settings.s3_timeout,
+        force_path_style=settings.s3_endpoint is not None if path_style is None else path_style,
+    )
+
+
+def engine_options(settings: Settings) -> EngineOptions:
+    """What the engine needs of the settings."""
+    return EngineOptions(
+        policy=LayoutPolicy(
+            part_size_bytes=settings.s3_part_size,
+            parts_max=settings.s3_parts_max,
+            equal_parts=settings.s3_equal_parts,
+        ),
+        key_template=settings.s3_object_key,
+        key_prefix=settings.s3_object_prefix,
+        max_upload_bytes=settings.max_upload_bytes,
+        lifetime_s=settings.upload_lifetime,
+        concurrent_parts=settings.s3_concurrent_part_uploads,
+        body_silence_max_s=settings.network_timeout,
+        checkpoint_interval_s=settings.checkpoint_interval,
+        completion_wait_s=settings.lease_wait,
+    )

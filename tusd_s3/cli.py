@@ -1,0 +1,283 @@
+"""The `tusd-s3` command. Its flags are the fields of `Settings`, so that none can be forgotten.
+
+Whatever is wrong before the server runs is one line on stderr and exit status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import functools
+import logging
+import math
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
+
+from pydantic.fields import FieldInfo
+from uvicorn import Config, Server
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from tusd_s3 import __version__
+from tusd_s3.config import (
+    ConfigError,
+    Settings,
+    env_name,
+    flag_name,
+    group,
+    load_settings,
+    metavar,
+    show,
+)
+from tusd_s3.logs import configure_logging, logging_config, one_line
+
+AppFactory = Callable[[], object]
+"""Makes the ASGI application, in the process that serves it; picklable."""
+
+WRONG_USAGE: Final = 2
+
+_KEEP_ALIVE_S: Final = 75
+"""How long an idle connection stays open: longer than the 60 s after which common proxies drop
+theirs. Where the server closes first, a proxy's next request meets a closed connection: a 502."""
+
+_ABOUT: Final = """\
+A server for resumable uploads (tus 1.0) that puts them into S3.
+Every byte it acknowledged survives its death; any worker on any machine serves any request."""
+
+_CREDENTIALS: Final = """\
+S3 credentials are not settings. They come from the AWS SDK's own chain: AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY in the environment, a profile in ~/.aws, or the role of the machine."""
+
+_EXAMPLES: Final = """\
+examples:
+  tusd-s3 dev
+      try it: an S3, a Redis and the server on this machine, nothing else needed
+  tusd-s3 serve --s3-bucket uploads --redis-url redis://localhost:6379/0
+      Amazon S3, listening on this machine only, behind a proxy that ends TLS
+  tusd-s3 serve --s3-bucket uploads --s3-endpoint http://minio:9000 \\
+      --redis-url redis://redis:6379/0 --host 0.0.0.0 --workers 4
+      another S3, in a container"""
+
+_logger = logging.getLogger(__name__)
+
+
+class _Failure(Exception):
+    """What keeps the command from running, as one sentence."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports errors as one line; argparse would print the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _Failure(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status."""
+    try:
+        options = _parser().parse_args(arguments)
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
+    except (_Failure, ConfigError) as failure:
+        sys.stderr.write(f"tusd-s3: {one_line(str(failure))}\n")
+        return WRONG_USAGE
+    except KeyboardInterrupt:
+        return 130
+
+
+# --- Flags
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(
+        "tusd-s3",
+        description=_ABOUT,
+        epilog=f"{_EXAMPLES}\n\n{_CREDENTIALS}",
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"tusd-s3 {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    serve = commands.add_parser(
+        "serve",
+        usage="tusd-s3 serve --s3-bucket NAME --redis-url URL [flags]",
+        help="serve uploads, with an S3 and a Redis that are there",
+        description=f"{_ABOUT}\n\nEach flag can also be set by the variable that is named with "
+        f"it; a flag wins.\nDurations: 500ms, 30s, 5m, 24h, 7d. Sizes: 5MiB, 100MB, 1GiB. Lists: "
+        f"comma separated.\n\n{_CREDENTIALS}",
+        epilog=_EXAMPLES,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    _add_settings(serve)
+    serve.set_defaults(run=_serve)
+    dev = commands.add_parser(
+        "dev",
+        help="try it: start an S3, a Redis and the server on this machine",
+        description="Starts an S3 (SeaweedFS), a Redis and the server on this machine, for trying "
+        "and for development.",
+        allow_abbrev=False,
+    )
+    _add_dev_options(dev)
+    dev.set_defaults(run=_dev)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for field, info in Settings.model_fields.items():
+        heading = group(field)
+        if heading not in groups:
+            groups[heading] = parser.add_argument_group(heading)
+        takes_value = (
+            {"metavar": metavar(field)}
+            if metavar(field)
+            else {"action": argparse.BooleanOptionalAction}
+        )
+        groups[heading].add_argument(
+            flag_name(field),
+            dest=field,
+            # Absent unless given, so that the environment counts.
+            default=argparse.SUPPRESS,
+            help=_help(field, info).replace("%", "%%"),
+            **takes_value,
+        )
+
+
+def _help(field: str, info: FieldInfo) -> str:
+    notes = [env_name(field)]
+    if info.is_required():
+        notes.append("required")
+    elif isinstance(info.default, bool):
+        notes.append(f"default: {'on' if info.default else 'off'}")
+    elif info.default_factory is None and info.default not in {None, ""}:
+        notes.append(f"default: {show(field, info.default) or 'none'}")
+    return f"{info.description} [{'; '.join(notes)}]"
+
+
+def _add_dev_options(parser: argparse.ArgumentParser) -> None:
+    add = functools.partial(parser.add_argument)
+    add("--port", type=_port, default=8080, help="port to listen on (default: 8080)")
+    add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    add(
+        "--data-dir",
+        default=".tusd-s3",
+        help="where its S3 and Redis keep their data (default: .tusd-s3)",
+    )
+    add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    add("--log-format", default="text", choices=("text", "json"))
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    return int(text)
+
+
+# --- Commands
+
+
+def _dev(options: argparse.Namespace) -> int:
+    try:
+        # Only here: `serve` must not need what only `dev` starts.
+        from tusd_s3.devstack.command import run_dev  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        raise _Failure(
+            f"tusd-s3 dev needs {missing.name}; install it with: pip install 'tusd-s3[dev]'."
+        ) from None
+    return run_dev(
+        port=options.port,
+        host=options.host,
+        data_dir=options.data_dir,
+        log_level=options.log_level,
+        log_format=options.log_format,
+    )
+
+
+def _serve(options: argparse.Namespace) -> int:
+    given = {key: value for key, value in vars(options).items() if key in Settings.model_fields}
+    settings = load_settings(given)
+    configure_logging(settings.log_level, settings.log_format)
+    with _bind(settings) as listener:
+        # Only here: --help and a wrong value need not wait for the S3 SDK to load.
+        from tusd_s3 import app  # noqa: PLC0415
+
+        try:
+            asyncio.run(app.check_stores(settings))
+        except app.StartupError as error:
+            raise _Failure(str(error)) from None
+        return run_server(settings, functools.partial(app.serve_app, settings), listener)
+
+
+def _bind(settings: Settings) -> socket.socket:
+    """The server's socket, made here so that a port in use is a sentence, not a log line."""
+    try:
+        family, address = _resolve(settings.host, settings.port)
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise _Failure(
+            f"Cannot listen on host {settings.host!r}, port {settings.port} "
+            f"(--host, --port, TUSD_S3_HOST, TUSD_S3_PORT): {reason}."
+        ) from None
+    return listener
+
+
+def _resolve(host: str, port: int) -> tuple[int, tuple[object, ...]]:
+    """The address to bind; of a name with both kinds, such as localhost, the IPv4 one."""
+    bare = host.removeprefix("[").removesuffix("]")
+    found = socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = min(found, key=lambda it: it[0] != socket.AF_INET)
+    return family, address
+
+
+def run_server(settings: Settings, factory: AppFactory, listener: socket.socket) -> int:
+    """Serve what `factory` makes on `listener` until told to stop; the exit status."""
+    config = _server_config(settings, factory)
+    host, port = listener.getsockname()[:2]
+    _logger.info(
+        "Serving uploads into bucket %s at http://%s:%d%s with %d worker(s)",
+        settings.s3_bucket,
+        f"[{host}]" if ":" in host else host,
+        port,
+        settings.base_path,
+        settings.workers,
+    )
+    if settings.workers == 1:
+        Server(config).run(sockets=[listener])
+        return 0
+    # uvicorn.run would refuse to start workers from anything but an import string, which could not
+    # carry the settings.
+    listener.set_inheritable(True)
+    supervisor = Multiprocess(config, sockets=[listener])
+    supervisor.run()
+    failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
+    return STARTUP_FAILURE if failed else 0
+
+
+def _server_config(settings: Settings, factory: AppFactory) -> Config:
+    return Config(
+        factory,
+        factory=True,
+        workers=settings.workers,
+        loop="auto",  # uvloop where there is one
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=logging_config(settings.log_level, settings.log_format),
+        access_log=settings.log_level == "debug",
+        # Which proxy is believed is decided in tusd_s3.middleware.forwarded.
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
+    )

@@ -1,0 +1,329 @@
+"""The four things that can be done with an upload.
+
+Each request's writing runs in a task of its own, which nothing from outside cancels: not the
+client's going away, not a middleware's timeout, not the server's impatience at shutdown. Those
+make the body end; what has arrived is then recorded in good order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, TypeVar
+
+from tusd_s3 import errors
+from tusd_s3.engine.options import EngineOptions
+from tusd_s3.engine.reader import BodyReader
+from tusd_s3.engine.writer import UploadWriter
+from tusd_s3.model.objects import object_attributes, render_key
+from tusd_s3.model.upload import Upload, UploadId, UploadState, new_upload_id
+from tusd_s3.planner.choose import with_declared_length
+from tusd_s3.ports import BodyEnd, BodySource, Changes, Held, Objects, StopReason, UploadRecords
+from tusd_s3.protocol.headers import parse_metadata
+from tusd_s3.protocol.message import AppendRequest, CreateRequest
+
+logger = logging.getLogger("tusd_s3.engine")
+
+T = TypeVar("T")
+
+_STOP_ERRORS: dict[StopReason, type[errors.UploadError]] = {
+    StopReason.RELEASE_REQUESTED: errors.UploadInterrupted,
+    StopReason.SHUTDOWN: errors.ShuttingDown,
+    StopReason.SILENCE: errors.BodyTimedOut,
+    StopReason.LEASE_LOST: errors.LeaseLost,
+}
+
+
+class Uploads:
+    """Create, append, inspect, terminate. One per worker; use `drain` before it goes away."""
+
+    def __init__(self, records: UploadRecords, objects: Objects, options: EngineOptions) -> None:
+        self._records = records
+        self._objects = objects
+        self._options = options
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._readers: set[BodyReader] = set()
+        self._draining = False
+
+    async def create(self, request: CreateRequest, body: BodySource) -> Upload:
+        """Make an upload, with its first bytes if the request has some (tus creation).
+
+        An upload of no bytes is completed at once. When the body was cut short, the upload is
+        there with what came. Raises UploadTooLarge, BodyTooLong, TemporaryError.
+        """
+        upload = self._new_upload(request)
+        if request.length != 0 and not request.has_body:
+            await self._records.create(upload)
+            return upload
+        reader = self._reader(body)
+        return await self._protected(self._create_with_body(upload, reader), reader)
+
+    async def append(self, upload_id: UploadId, request: AppendRequest, body: BodySource) -> Upload:
+        """Add a body to an upload (tus core, PATCH); the upload with its new offset.
+
+        A request that is refused (RequestError) reads no byte and changes nothing. Otherwise the
+        bytes that came are kept, whatever ended the body; errors tell what it was.
+        """
+        if self._draining:
+            raise errors.ShuttingDown
+        reader = self._reader(body)
+        return await self._protected(self._append(upload_id, request, reader), reader)
+
+    async def inspect(self, upload_id: UploadId) -> Upload:
+        """The upload with its true offset (tus core, HEAD).
+
+        A request that is writing it is interrupted first. An upload that has all its bytes but no
+        object yet is completed. Raises UploadNotFound; UploadLocked when the truth cannot be had
+        now: browsers' clients retry that one, and give the upload up on anything else.
+        """
+        try:
+            upload = await self._records.inspect(upload_id)
+            if upload.awaits_completion:
+                upload = await self._complete_in_time(upload_id)
+        except errors.TemporaryError as error:
+            logger.warning("upload %s: HEAD has to wait: %s", upload_id, error.code)
+            raise errors.UploadLocked from error
+        return _existing(upload)
+
+    async def terminate(self, upload_id: UploadId) -> None:
+        """Remove an upload and everything of it (tus termination). Raises UploadNotFound."""
+        await self._protected(self._terminate(upload_id))
+
+    def begin_drain(self) -> None:
+        """End all bodies that are being read; what came is recorded. Takes no new ones."""
+        self._draining = True
+        for reader in self._readers:
+            reader.stop(StopReason.SHUTDOWN)
+
+    async def drain(self) -> None:
+        """`begin_drain`, and wait until everything is recorded."""
+        self.begin_drain()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # --- create -------------------------------------------------------------------------------
+
+    def _new_upload(self, request: CreateRequest) -> Upload:
+        upload_id, metadata = new_upload_id(), parse_metadata(request.metadata)
+        if left_out := object_attributes(metadata).left_out:
+            logger.warning("upload %s: too much for its object: %s", upload_id, ", ".join(left_out))
+        key = render_key(
+            self._options.key_template,
+            prefix=self._options.key_prefix,
+            upload_id=upload_id,
+            metadata=metadata,
+        )
+        return Upload(
+            id=upload_id,
+            key=key,
+            length=request.length,
+            metadata=request.metadata,
+            expires_at_s=self._expiry(),
+            layout=self._options.policy.layout_for(request.length),
+        )
+
+    async def _create_with_body(self, upload: Upload, reader: BodyReader) -> Upload:
+        held = await self._records.create_held(upload)
+        try:
+            return await self._receive(held, upload, reader)
+        except errors.RequestError:
+            await self._records.forget(held)
+            raise
+        except (errors.UploadInterrupted, errors.TemporaryError):
+            # The client would never learn the address of what it has stored: tell it that, and
+            # how far it got. Only with nothing stored is the error the better answer.
+            if held.upload.offset == 0:
+                await self._records.forget(held)
+                raise
+            return held.upload
+        finally:
+            await self._let_go(held)
+
+    # --- append -------------------------------------------------------------------------------
+
+    async def _append(
+        self, upload_id: UploadId, request: AppendRequest, reader: BodyReader
+    ) -> Upload:
+        held = await self._records.acquire(upload_id)
+        try:
+            declared = self._admit(held.upload, request)
+            return await self._receive(held, declared, reader)
+        finally:
+            await self._let_go(held)
+
+    def _admit(self, upload: Upload, request: AppendRequest) -> Upload:
+        """The upload with what the request declares. Raises RequestError if it does not fit."""
+        _existing(upload)
+        if request.offset != upload.offset:
+            raise errors.OffsetMismatch(upload.offset)
+        if request.declared_length is not None:
+            if request.declared_length > self._options.max_upload_bytes:
+                raise errors.UploadTooLarge(self._options.max_upload_bytes)
+            upload = with_declared_length(upload, request.declared_length, self._options.policy)
+        if upload.offset + (request.body_length or 0) > self._end_of(upload):
+            raise self._too_long(upload)
+        return upload
+
+    async def _receive(self, held: Held, declared: Upload, reader: BodyReader) -> Upload:
+        writer = self._writer(held, declared)
+
+        def on_stop(reason: StopReason) -> None:
+            reader.stop(reason)
+            if reason is StopReason.LEASE_LOST:
+                writer.abandon()
+
+        held.listen(on_stop)
+        try:
+            end = await self._pump(reader, writer, declared)
+            if writer.is_whole and held.upload.state is UploadState.OPEN:
+                await writer.settle_whole()
+            else:
+                await writer.settle()
+        except errors.UploadNotFound:
+            await self._vanished(held)
+            raise
+        finally:
+            writer.abandon()
+        if isinstance(end, StopReason) and not held.upload.is_whole:
+            raise _STOP_ERRORS[end](offset=held.upload.offset)
+        return held.upload
+
+    async def _pump(
+        self, reader: BodyReader, writer: UploadWriter, upload: Upload
+    ) -> BodyEnd | StopReason:
+        """Move the body into the writer until it ends, or until a part cannot be stored."""
+        end_of_upload = self._end_of(upload)
+        try:
+            with reader:
+                if not writer.is_whole:
+                    await writer.start()
+                while True:
+                    item = await reader.read()
+                    if isinstance(item, bytes):
+                        if writer.offset + len(item) > end_of_upload:
+                            raise self._too_long(upload)
+                        await writer.write(item)
+                    elif item is None:
+                        await writer.checkpoint()
+                    else:
+                        return item
+        except errors.StorageUnavailable:
+            return BodyEnd.DISCONNECTED  # settling meets the same error and reports it
+
+    def _writer(self, held: Held, declared: Upload) -> UploadWriter:
+        return UploadWriter(
+            held,
+            declared,
+            self._records,
+            self._objects,
+            object_attributes(parse_metadata(declared.metadata)),
+            concurrent_parts=self._options.concurrent_parts,
+            expiry=self._expiry,
+        )
+
+    def _end_of(self, upload: Upload) -> int:
+        """The offset no byte may pass."""
+        if upload.length is not None:
+            return upload.length
+        return min(self._options.max_upload_bytes, upload.layout.capacity_bytes)
+
+    def _too_long(self, upload: Upload) -> errors.RequestError:
+        if upload.length is not None:
+            return errors.BodyTooLong()
+        return errors.UploadTooLarge(self._end_of(upload))
+
+    # --- complete, terminate ------------------------------------------------------------------
+
+    async def _complete_in_time(self, upload_id: UploadId) -> Upload:
+        """Drive a completion on; it goes on in the background when it takes too long."""
+        task = self._spawn(self._complete(upload_id))
+        done, _ = await asyncio.wait({task}, timeout=self._options.completion_wait_s)
+        if not done:
+            raise errors.UploadLocked
+        return task.result()
+
+    async def _complete(self, upload_id: UploadId) -> Upload:
+        held = await self._records.acquire(upload_id)
+        try:
+            if held.upload.awaits_completion:
+                await self._writer(held, held.upload).complete()
+            return held.upload
+        except errors.UploadNotFound:
+            await self._vanished(held)
+            raise
+        finally:
+            await self._let_go(held)
+
+    async def _vanished(self, held: Held) -> None:
+        """S3 dropped the multipart upload on its own: the upload is gone, say so from now on."""
+        logger.warning("upload %s: S3 no longer has its multipart upload", held.upload.id)
+        await self._records.forget(held)
+        await self._objects.delete_recovery(held.upload.id)
+
+    async def _terminate(self, upload_id: UploadId) -> None:
+        held = await self._records.acquire(upload_id)
+        try:
+            upload = held.upload
+            if upload.state is not UploadState.TERMINATING:
+                # First of all: an upload that is half removed must not look alive.
+                await self._records.commit(held, Changes(state=UploadState.TERMINATING))
+            if upload.multipart_id is not None:
+                await self._objects.abort_multipart(upload.key, upload.multipart_id)
+                await self._objects.delete_recovery(upload.id)
+            # Even of an unfinished upload: a crash may have left an object nobody recorded.
+            await self._objects.delete_object(upload.key)
+            await self._records.forget(held)
+        finally:
+            await self._let_go(held)
+
+    # --- keeping order ------------------------------------------------------------------------
+
+    def _expiry(self) -> int:
+        return int(time.time() + self._options.lifetime_s)
+
+    def _reader(self, body: BodySource) -> BodyReader:
+        return BodyReader(
+            body,
+            silence_max_s=self._options.body_silence_max_s,
+            housekeeping_s=self._options.checkpoint_interval_s,
+        )
+
+    async def _let_go(self, held: Held) -> None:
+        if not held.released:
+            await self._records.release(held)
+
+    async def _protected(
+        self, work: Coroutine[object, object, T], reader: BodyReader | None = None
+    ) -> T:
+        """Run `work` where no cancellation of the request reaches it; that ends its body only."""
+        task = self._spawn(work)
+        if reader is not None:
+            self._readers.add(reader)
+            task.add_done_callback(lambda _: self._readers.discard(reader))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if reader is not None and not task.done():
+                reader.stop(StopReason.SHUTDOWN)
+            raise
+
+    def _spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(partial(_finished, self._tasks))
+        return task
+
+
+def _finished(tasks: set[asyncio.Task[Any]], task: asyncio.Task[Any]) -> None:
+    tasks.discard(task)
+    if not task.cancelled():
+        task.exception()  # whoever awaited it has it; one that nobody awaits any more is not news
+
+
+def _existing(upload: Upload) -> Upload:
+    if upload.state is UploadState.TERMINATING:
+        raise errors.UploadNotFound
+    return upload

@@ -1,0 +1,1 @@
+"""Pure ASGI layers around the application. They take plain values, never the settings."""

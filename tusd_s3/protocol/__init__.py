@@ -1,0 +1,1 @@
+"""Headers to typed messages, and outcomes to responses: no I/O, no clock, no vendor."""

@@ -1,0 +1,62 @@
+"""Names of everything in Redis.
+
+With the prefix `p` and an upload's id in braces (the braces make Redis Cluster keep all keys of an
+upload in one slot, so that scripts and MULTI work there):
+
+    p{id}            hash    the record
+    p{id}:parts      hash    part number -> ETag
+    p{id}:lease      string  token of the holder, with a TTL
+    p{id}:waiting    set     workers that wait for the lease, with a TTL
+    p{id}:tail:F:B   string  the tail: F is the fencing number of its writer, B its first offset
+    p worker:W       channel messages for worker W
+
+The tail's key is the fence. A holder that was overtaken still believes in F; the newcomer moved the
+tail to its own, larger F when it took the lease. Whatever the old holder writes lands under a name
+that no record points to, and its commit, finding itself fenced, deletes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tusd_s3.model.upload import UploadId
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Key names below one prefix."""
+
+    prefix: str
+
+    def record(self, upload_id: UploadId) -> str:
+        """The record; also what all other names of the upload begin with."""
+        return f"{self.prefix}{{{upload_id}}}"
+
+    def parts(self, upload_id: UploadId) -> str:
+        """ETags of the stored parts."""
+        return f"{self.record(upload_id)}:parts"
+
+    def lease(self, upload_id: UploadId) -> str:
+        """The lease."""
+        return f"{self.record(upload_id)}:lease"
+
+    def waiting(self, upload_id: UploadId) -> str:
+        """Workers to tell when the lease becomes free."""
+        return f"{self.record(upload_id)}:waiting"
+
+    def tail(self, upload_id: UploadId, fence: int, base: int) -> str:
+        """The tail written under `fence` that begins at offset `base` (bytes)."""
+        return f"{self.record(upload_id)}:tail:{fence}:{base}"
+
+    def channel(self, worker: str) -> str:
+        """Pub/sub channel of one worker."""
+        return f"{self.prefix}worker:{worker}"
+
+    def all_of(self, upload_id: UploadId) -> list[str]:
+        """Record, parts, lease, waiting: the KEYS of every script, in this order."""
+        return [
+            self.record(upload_id),
+            self.parts(upload_id),
+            self.lease(upload_id),
+            self.waiting(upload_id),
+        ]

@@ -1,0 +1,187 @@
+"""The lease: the right to write one upload, kept alive while somebody holds it.
+
+A lease is a key with a TTL that holds a token. Taking it raises the upload's fence; every write
+carries the fence and is refused inside Redis once a later one exists. The TTL is therefore not
+what keeps two writers apart, the fence is. The TTL only says how long a dead holder blocks the
+upload, and the fence makes it safe to be short.
+
+Three ways a holder learns that it must stop:
+- a newcomer publishes `release <id>` on the holder's channel (milliseconds);
+- a renewal answers `wanted` (the message was lost; a third of the TTL) or `lost` (fenced);
+- renewals failed for so long that the lease may have run out: the holder is told before it does,
+  so that it stops sending parts which somebody else may be sending too.
+
+A waiting newcomer is told `free <id>` on its own channel, and asks again now and then in case that
+message was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from tusd_s3 import errors
+from tusd_s3.model.upload import UploadId
+from tusd_s3.ports import Held, StopReason
+from tusd_s3.stores.redis import scripts
+from tusd_s3.stores.redis.client import Client, run_script
+from tusd_s3.stores.redis.keys import Keys
+
+logger = logging.getLogger("tusd_s3.leases")
+
+_RENEWALS_PER_TTL = 4
+"""Renewals are due this often within a TTL: two may fail before the holder must stop."""
+
+_RECONNECT_PAUSE_S = 0.2
+"""Between attempts to listen again after the connection of the channel broke."""
+
+_LISTEN_TIMEOUT_S = 1.0
+"""How long one wait for a message lasts before the connection's health is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseOptions:
+    """ttl_s: life of a lease without renewal. wait_s: how long a newcomer waits for a holder."""
+
+    ttl_s: float
+    wait_s: float
+
+    @property
+    def ttl_ms(self) -> int:
+        """TTL in whole milliseconds, as Redis takes it."""
+        return max(1, round(self.ttl_s * 1000))
+
+    @property
+    def wait_ms(self) -> int:
+        """Wait in whole milliseconds."""
+        return max(1, round(self.wait_s * 1000))
+
+
+class LeaseKeeper:
+    """Renews the leases of this worker, and passes messages between holders and newcomers."""
+
+    def __init__(self, client: Client, keys: Keys, options: LeaseOptions) -> None:
+        self.worker = secrets.token_hex(8)
+        self.options = options
+        self._client = client
+        self._keys = keys
+        self._serial = 0
+        self._renewed_at_s: dict[Held, float] = {}
+        self._by_id: dict[UploadId, Held] = {}
+        self._waiting: dict[UploadId, set[asyncio.Event]] = {}
+
+    def new_token(self) -> str:
+        """A token no other acquisition has. The worker's name in it tells where to ask."""
+        self._serial += 1
+        return f"{self.worker}.{self._serial}"
+
+    def watch(self, held: Held, acquired_at_s: float) -> None:
+        """Keep this lease alive. acquired_at_s: monotonic time *before* it was asked for."""
+        self._renewed_at_s[held] = acquired_at_s
+        self._by_id[held.upload.id] = held
+
+    def unwatch(self, held: Held) -> None:
+        """Let this lease go its way."""
+        held.released = True
+        self._renewed_at_s.pop(held, None)
+        if self._by_id.get(held.upload.id) is held:
+            del self._by_id[held.upload.id]
+
+    @contextmanager
+    def told_when_free(self, upload_id: UploadId) -> Iterator[asyncio.Event]:
+        """An event that is set whenever a holder of this upload lets go."""
+        event = asyncio.Event()
+        self._waiting.setdefault(upload_id, set()).add(event)
+        try:
+            yield event
+        finally:
+            events = self._waiting[upload_id]
+            events.discard(event)
+            if not events:
+                del self._waiting[upload_id]
+
+    async def renew_forever(self) -> None:
+        """Renew what is watched, for as long as the worker runs."""
+        interval_s = self.options.ttl_s / _RENEWALS_PER_TTL
+        while True:
+            began_s = time.monotonic()
+            await self._renew_all(interval_s)
+            self._stop_the_overdue(interval_s)
+            await asyncio.sleep(max(0.0, began_s + interval_s - time.monotonic()))
+
+    async def _renew_all(self, within_s: float) -> None:
+        asked_at_s = time.monotonic()
+        due = list(self._renewed_at_s)
+        try:
+            async with asyncio.timeout(within_s):
+                answers = await asyncio.gather(*(self._renew(held) for held in due))
+        except (TimeoutError, errors.StateUnavailable) as error:
+            logger.warning("leases could not be renewed: %s", type(error).__name__)
+            return
+        for held, answer in zip(due, answers, strict=True):
+            self._renewed(held, answer, asked_at_s)
+
+    async def _renew(self, held: Held) -> bytes:
+        answer: bytes = await run_script(
+            self._client,
+            scripts.RENEW,
+            self._keys.all_of(held.upload.id),
+            held.token,
+            held.fence,
+            self.options.ttl_ms,
+        )
+        return answer
+
+    def _renewed(self, held: Held, answer: bytes, asked_at_s: float) -> None:
+        if held not in self._renewed_at_s:  # released while the renewal was under way
+            return
+        if answer == b"lost":
+            self.unwatch(held)
+            held.stop(StopReason.LEASE_LOST)
+            return
+        self._renewed_at_s[held] = asked_at_s
+        if answer == b"wanted":
+            held.stop(StopReason.RELEASE_REQUESTED)
+
+    def _stop_the_overdue(self, margin_s: float) -> None:
+        expires_before_s = time.monotonic() + margin_s
+        for held, renewed_at_s in list(self._renewed_at_s.items()):
+            if renewed_at_s + self.options.ttl_s < expires_before_s:
+                logger.warning("lease on upload %s could not be kept", held.upload.id)
+                self.unwatch(held)
+                held.stop(StopReason.LEASE_LOST)
+
+    async def subscribe(self) -> PubSub:
+        """Begin to listen on this worker's channel. Raises RedisError."""
+        channel = self._client.pubsub(ignore_subscribe_messages=True)
+        await channel.subscribe(self._keys.channel(self.worker))
+        return channel
+
+    async def listen_forever(self, channel: PubSub) -> None:
+        """Take messages, over a new connection whenever one breaks."""
+        while True:
+            try:
+                message = await channel.get_message(timeout=_LISTEN_TIMEOUT_S)
+                if message is not None and isinstance(message["data"], bytes):
+                    self._take(message["data"].decode())
+            except (RedisError, OSError) as error:
+                logger.warning("the worker's channel broke: %s", type(error).__name__)
+                await asyncio.sleep(_RECONNECT_PAUSE_S)
+
+    def _take(self, message: str) -> None:
+        verb, _, upload_id = message.partition(" ")
+        if verb == "release":
+            held = self._by_id.get(UploadId(upload_id))
+            if held is not None:
+                held.stop(StopReason.RELEASE_REQUESTED)
+        elif verb == "free":
+            for event in self._waiting.get(UploadId(upload_id), ()):
+                event.set()

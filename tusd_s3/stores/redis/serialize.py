@@ -1,0 +1,114 @@
+"""A record as a Redis hash, and back. `dump_x` stands beside `load_x`; they are inverses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from tusd_s3.model.layout import PartLayout
+from tusd_s3.model.upload import Upload, UploadId, UploadState
+from tusd_s3.ports import Changes
+
+T = TypeVar("T")
+
+FORMAT = "1"
+"""Version of the record's form; a record of another form is not guessed at."""
+
+
+class UnreadableRecordError(ValueError):
+    """The hash is not a record of this form."""
+
+
+def dump_new(upload: Upload, fence: int) -> dict[str, str]:
+    """All fields of a new record."""
+    return {
+        "v": FORMAT,
+        "key": upload.key,
+        "length": "" if upload.length is None else str(upload.length),
+        "metadata": upload.metadata,
+        "expires": str(upload.expires_at_s),
+        "layout": upload.layout.dump(),
+        "parts": "0",
+        "multipart": "",
+        "recovery": "0",
+        "state": upload.state.value,
+        "fence": str(fence),
+        "base": "0",
+        "tail": "0",
+    }
+
+
+def load(upload_id: UploadId, pairs: Sequence[bytes], stored_tail_bytes: int) -> tuple[Upload, int]:
+    """The upload and the fence of its last acquisition.
+
+    pairs: HGETALL's flat answer. stored_tail_bytes: the length the tail really has.
+    A tail that is shorter than the record says was lost by Redis: it is dropped, not trusted.
+    Raises UnreadableRecordError.
+    """
+    texts = [item.decode() for item in pairs]
+    fields = dict(zip(texts[::2], texts[1::2], strict=True))
+    try:
+        upload = _load_fields(upload_id, fields)
+        fence = int(fields["fence"])
+    except (KeyError, ValueError) as error:
+        raise UnreadableRecordError(upload_id) from error
+    if fields["v"] != FORMAT:
+        raise UnreadableRecordError(upload_id)
+    if stored_tail_bytes < upload.tail_bytes:
+        upload = replace(upload, tail_bytes=0)
+    return upload, fence
+
+
+def _load_fields(upload_id: UploadId, fields: dict[str, str]) -> Upload:
+    return Upload(
+        id=upload_id,
+        key=fields["key"],
+        length=int(fields["length"]) if fields["length"] else None,
+        metadata=fields["metadata"],
+        expires_at_s=int(fields["expires"]),
+        layout=PartLayout.parse(fields["layout"]),
+        parts=int(fields["parts"]),
+        tail_bytes=int(fields["tail"]),
+        multipart_id=fields["multipart"] or None,
+        recovery_stored=fields["recovery"] == "1",
+        state=UploadState(fields["state"]),
+    )
+
+
+def apply(upload: Upload, changes: Changes) -> Upload:
+    """`upload` after `changes`: what the record says once the commit succeeded."""
+    tail_bytes = sum(map(len, changes.tail))
+    if not changes.etags:
+        tail_bytes += upload.tail_bytes
+    if changes.state is UploadState.COMPLETE:
+        tail_bytes = 0
+    return replace(
+        upload,
+        parts=upload.parts + len(changes.etags),
+        tail_bytes=tail_bytes,
+        length=_or(changes.length, upload.length),
+        layout=_or(changes.layout, upload.layout),
+        multipart_id=_or(changes.multipart_id, upload.multipart_id),
+        recovery_stored=_or(changes.recovery_stored, upload.recovery_stored),
+        state=_or(changes.state, upload.state),
+        expires_at_s=_or(changes.expires_at_s, upload.expires_at_s),
+    )
+
+
+def dump_changes(changes: Changes, after: Upload) -> list[str]:
+    """The fields that `changes` sets, as a flat field-value list. `after`: see `apply`."""
+    fields: dict[str, str | None] = {
+        "parts": str(after.parts) if changes.etags else None,
+        "length": None if changes.length is None else str(changes.length),
+        "layout": None if changes.layout is None else changes.layout.dump(),
+        "multipart": changes.multipart_id,
+        "recovery": None if changes.recovery_stored is None else str(int(changes.recovery_stored)),
+        "state": None if changes.state is None else changes.state.value,
+        "expires": None if changes.expires_at_s is None else str(changes.expires_at_s),
+    }
+    return [text for name, value in fields.items() if value is not None for text in (name, value)]
+
+
+def _or(new: T | None, old: T) -> T:
+    return old if new is None else new

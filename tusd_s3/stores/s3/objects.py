@@ -1,0 +1,239 @@
+"""`ports.Objects` on S3."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiohttp import ClientError as HttpClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from tusd_s3 import errors
+from tusd_s3.model.metadata import ObjectAttributes
+from tusd_s3.model.upload import Upload, UploadId
+from tusd_s3.stores.s3.body import ChunkedBody
+from tusd_s3.stores.s3.client import ATTEMPTS_MAX, S3Options
+from tusd_s3.stores.s3.recovery import dump_recovery, recovery_key
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3.client import S3Client
+
+logger = logging.getLogger("tusd_s3.s3")
+
+T = TypeVar("T")
+
+_STALL_MARGIN_S = 10.0
+"""What the watchdog allows beyond the SDK's own timeout: connecting and the pause of a retry."""
+
+_ABORT_ATTEMPTS_MAX = 10
+"""An abort races with parts in flight and must be repeated until none is listed (S3 API,
+AbortMultipartUpload)."""
+
+_ABORT_PAUSE_S = 0.2
+
+_MD5_ETAG = re.compile(r'"?([0-9a-f]{32})"?')
+_PASSING_CODES = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
+_GONE_CODES = {"NoSuchUpload"}
+
+
+class S3Objects:
+    """See `ports.Objects`."""
+
+    def __init__(self, client: S3Client, options: S3Options) -> None:
+        self._client = client
+        self._bucket = options.bucket
+        self._prefix = options.prefix
+        self._timeout_s = options.timeout_s
+        # Waiting for a socket must not count as a stall, so the line forms here, not in the pool.
+        self._sockets = asyncio.Semaphore(options.connections_max)
+
+    async def put_object(
+        self, key: str, chunks: Sequence[bytes], size: int, attributes: ObjectAttributes
+    ) -> None:
+        """See `ports.Objects.put_object`."""
+
+        async def put(body: ChunkedBody) -> None:
+            await self._client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=_as_blob(body, size),
+                ContentLength=size,
+                **_attributes(attributes),
+            )
+
+        await self._send(put, chunks)
+
+    async def create_multipart(self, key: str, attributes: ObjectAttributes) -> str:
+        """See `ports.Objects.create_multipart`."""
+        async with self._call():
+            answer = await self._client.create_multipart_upload(
+                Bucket=self._bucket, Key=key, **_attributes(attributes)
+            )
+        return answer["UploadId"]
+
+    async def upload_part(
+        self, key: str, multipart_id: str, number: int, chunks: Sequence[bytes], size: int
+    ) -> str:
+        """See `ports.Objects.upload_part`."""
+
+        async def put(body: ChunkedBody) -> str:
+            answer = await self._client.upload_part(
+                Bucket=self._bucket,
+                Key=key,
+                UploadId=multipart_id,
+                PartNumber=number,
+                Body=_as_blob(body, size),
+                ContentLength=size,
+            )
+            return answer["ETag"]
+
+        return await self._send(put, chunks)
+
+    async def complete_multipart(
+        self, key: str, multipart_id: str, etags: Sequence[str], length: int
+    ) -> None:
+        """See `ports.Objects.complete_multipart`."""
+        parts: Any = [
+            {"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, start=1)
+        ]
+        try:
+            async with self._call():
+                await self._client.complete_multipart_upload(
+                    Bucket=self._bucket,
+                    Key=key,
+                    UploadId=multipart_id,
+                    MultipartUpload={"Parts": parts},
+                )
+        except errors.UploadNotFound:
+            # S3 forgets the id after success as after an abort: the object itself decides.
+            if not await self._is_ours(key, etags, length):
+                raise
+
+    async def abort_multipart(self, key: str, multipart_id: str) -> None:
+        """See `ports.Objects.abort_multipart`."""
+        for _ in range(_ABORT_ATTEMPTS_MAX):
+            try:
+                async with self._call():
+                    await self._client.abort_multipart_upload(
+                        Bucket=self._bucket, Key=key, UploadId=multipart_id
+                    )
+                    listed = await self._client.list_parts(
+                        Bucket=self._bucket, Key=key, UploadId=multipart_id, MaxParts=1
+                    )
+            except errors.UploadNotFound:
+                return
+            if not listed.get("Parts"):
+                return
+            await asyncio.sleep(_ABORT_PAUSE_S)
+        raise errors.StorageUnavailable
+
+    async def delete_object(self, key: str) -> None:
+        """See `ports.Objects.delete_object`."""
+        async with self._call():
+            await self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    async def put_recovery(self, upload: Upload) -> None:
+        """See `ports.Objects.put_recovery`."""
+        document = dump_recovery(upload)
+        async with self._call():
+            await self._client.put_object(
+                Bucket=self._bucket,
+                Key=recovery_key(self._prefix, upload.id),
+                Body=document,
+                ContentType="application/json",
+            )
+
+    async def delete_recovery(self, upload_id: UploadId) -> None:
+        """See `ports.Objects.delete_recovery`."""
+        await self.delete_object(recovery_key(self._prefix, upload_id))
+
+    async def _is_ours(self, key: str, etags: Sequence[str], length: int) -> bool:
+        try:
+            async with self._call():
+                head = await self._client.head_object(Bucket=self._bucket, Key=key)
+        except errors.StorageRefused:
+            return False
+        if head["ContentLength"] != length:
+            return False
+        expected = multipart_etag(etags)
+        # Stores that encrypt or that use other ETags cannot be compared beyond the length.
+        comparable = expected is not None and "-" in head["ETag"]
+        return not comparable or head["ETag"].strip('"') == expected
+
+    async def _send(
+        self, put: Callable[[ChunkedBody], Awaitable[T]], chunks: Sequence[bytes]
+    ) -> T:
+        """Run `put` with a body of `chunks`, given up when no byte moves for too long."""
+        loop = asyncio.get_running_loop()
+        patience_s = self._timeout_s + _STALL_MARGIN_S
+        async with self._sockets, _translated(), asyncio.timeout(patience_s) as watchdog:
+
+            def progressed() -> None:
+                if not watchdog.expired():
+                    watchdog.reschedule(loop.time() + patience_s)
+
+            return await put(ChunkedBody(chunks, progressed))
+
+    @asynccontextmanager
+    async def _call(self) -> AsyncIterator[None]:
+        """A call without a body worth watching: bounded as a whole."""
+        bound_s = ATTEMPTS_MAX * (self._timeout_s + _STALL_MARGIN_S)
+        async with self._sockets, _translated(), asyncio.timeout(bound_s):
+            yield
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    """Turn the SDK's errors into ours; what S3 said goes to the log only."""
+    try:
+        yield
+    except ClientError as error:
+        raise _from_answer(error) from error
+    except NoCredentialsError as error:
+        logger.error("no AWS credentials were found")
+        raise errors.StorageRefused from error
+    except (BotoCoreError, HttpClientError, OSError, TimeoutError) as error:
+        logger.warning("S3 did not answer: %s", type(error).__name__)
+        raise errors.StorageUnavailable from error
+
+
+def _from_answer(error: ClientError) -> errors.UploadError:
+    code = error.response.get("Error", {}).get("Code", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    if code in _GONE_CODES:
+        return errors.UploadNotFound()
+    logger.warning("S3 refused %s: %s %s", error.operation_name, status, code)
+    if status >= 500 or status == 429 or code in _PASSING_CODES:
+        return errors.StorageUnavailable()
+    return errors.StorageRefused()
+
+
+def multipart_etag(etags: Sequence[str]) -> str | None:
+    """The ETag S3 gives an object made of parts with these ETags: MD5 of their MD5s, dash, count.
+
+    None when some are not MD5s (encrypted with KMS, or a store's own kind).
+    """
+    digests = [_MD5_ETAG.fullmatch(etag) for etag in etags]
+    if not all(digests):
+        return None
+    joined = b"".join(bytes.fromhex(match[1]) for match in digests if match)
+    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(etags)}"
+
+
+def _attributes(attributes: ObjectAttributes) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "ContentType": attributes.content_type,
+        "ContentDisposition": attributes.content_disposition,
+        "Metadata": attributes.user_metadata,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _as_blob(body: ChunkedBody, size: int) -> Any:  # noqa: ANN401 - the stubs know files only
+    # An empty async body would go out chunked, which S3 refuses; empty bytes go out as they should.
+    return body if size else b""
