@@ -1,7 +1,7 @@
 """A server for the tus resumable upload protocol that puts uploads into S3.
 
-    from tusd_s3 import Settings, create_app
-    app = create_app(Settings(s3_bucket="uploads", redis_url="redis://localhost:6379/0"))
+from tusd_s3 import Settings, create_app
+app = create_app(Settings(s3_bucket="uploads", redis_url="redis://localhost:6379/0"))
 """
 
 from __future__ import annotations

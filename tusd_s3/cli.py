@@ -9,14 +9,13 @@ import argparse
 import asyncio
 import functools
 import logging
-import math
 import socket
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 from pydantic.fields import FieldInfo
-from uvicorn import Config, Server
+from uvicorn import Server
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
@@ -31,16 +30,13 @@ from tusd_s3.config import (
     metavar,
     show,
 )
-from tusd_s3.logs import configure_logging, logging_config, one_line
+from tusd_s3.logs import configure_logging, one_line
+from tusd_s3.serving import ListenError, listen, origin_of, server_config
 
 AppFactory = Callable[[], object]
 """Makes the ASGI application, in the process that serves it; picklable."""
 
 WRONG_USAGE: Final = 2
-
-_KEEP_ALIVE_S: Final = 75
-"""How long an idle connection stays open: longer than the 60 s after which common proxies drop
-theirs. Where the server closes first, a proxy's next request meets a closed connection: a 502."""
 
 _ABOUT: Final = """\
 A server for resumable uploads (tus 1.0) that puts them into S3.
@@ -80,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
-    except (_Failure, ConfigError) as failure:
+    except (_Failure, ConfigError, ListenError) as failure:
         sys.stderr.write(f"tusd-s3: {one_line(str(failure))}\n")
         return WRONG_USAGE
     except KeyboardInterrupt:
@@ -201,7 +197,7 @@ def _serve(options: argparse.Namespace) -> int:
     given = {key: value for key, value in vars(options).items() if key in Settings.model_fields}
     settings = load_settings(given)
     configure_logging(settings.log_level, settings.log_format)
-    with _bind(settings) as listener:
+    with listen(settings.host, settings.port) as listener:
         # Only here: --help and a wrong value need not wait for the S3 SDK to load.
         from tusd_s3 import app  # noqa: PLC0415
 
@@ -212,43 +208,13 @@ def _serve(options: argparse.Namespace) -> int:
         return run_server(settings, functools.partial(app.serve_app, settings), listener)
 
 
-def _bind(settings: Settings) -> socket.socket:
-    """The server's socket, made here so that a port in use is a sentence, not a log line."""
-    try:
-        family, address = _resolve(settings.host, settings.port)
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-        except OSError:
-            listener.close()
-            raise
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise _Failure(
-            f"Cannot listen on host {settings.host!r}, port {settings.port} "
-            f"(--host, --port, TUSD_S3_HOST, TUSD_S3_PORT): {reason}."
-        ) from None
-    return listener
-
-
-def _resolve(host: str, port: int) -> tuple[int, tuple[object, ...]]:
-    """The address to bind; of a name with both kinds, such as localhost, the IPv4 one."""
-    bare = host.removeprefix("[").removesuffix("]")
-    found = socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, address = min(found, key=lambda it: it[0] != socket.AF_INET)
-    return family, address
-
-
 def run_server(settings: Settings, factory: AppFactory, listener: socket.socket) -> int:
     """Serve what `factory` makes on `listener` until told to stop; the exit status."""
-    config = _server_config(settings, factory)
-    host, port = listener.getsockname()[:2]
+    config = server_config(settings, factory, factory=True)
     _logger.info(
-        "Serving uploads into bucket %s at http://%s:%d%s with %d worker(s)",
+        "Serving uploads into bucket %s at %s%s with %d worker(s)",
         settings.s3_bucket,
-        f"[{host}]" if ":" in host else host,
-        port,
+        origin_of(listener),
         settings.base_path,
         settings.workers,
     )
@@ -262,22 +228,3 @@ def run_server(settings: Settings, factory: AppFactory, listener: socket.socket)
     supervisor.run()
     failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     return STARTUP_FAILURE if failed else 0
-
-
-def _server_config(settings: Settings, factory: AppFactory) -> Config:
-    return Config(
-        factory,
-        factory=True,
-        workers=settings.workers,
-        loop="auto",  # uvloop where there is one
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=logging_config(settings.log_level, settings.log_format),
-        access_log=settings.log_level == "debug",
-        # Which proxy is believed is decided in tusd_s3.middleware.forwarded.
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
-    )

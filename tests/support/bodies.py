@@ -14,8 +14,10 @@ PART_BYTES = 5 * MIB
 
 @lru_cache(maxsize=32)
 def body_of(size_bytes: int, seed: int = 0) -> bytes:
-    """`size_bytes` pseudo-random bytes, the same for the same seed."""
-    return random.Random(seed).randbytes(size_bytes)
+    """`size_bytes` pseudo-random bytes; of one seed, every shorter body begins every longer one."""
+    # The generator makes words of four bytes; a share of a word would be other bytes.
+    whole_words = size_bytes + -size_bytes % 4
+    return random.Random(seed).randbytes(whole_words)[:size_bytes]
 
 
 def pieces(body: bytes, sizes: Sequence[int]) -> Iterator[tuple[int, bytes]]:

@@ -159,6 +159,13 @@ class RawConnection:
         body = b"" if method == "HEAD" or status in _BODILESS else self._read_body(headers)
         return RawResponse(status, headers, body, tuple(interim))
 
+    def read_response_or_none(self, *, within_s: float) -> RawResponse | None:
+        """The next response if one comes in time, before the server closes."""
+        try:
+            return self.read_response(within_s=within_s)
+        except (TimeoutError, ConnectionError):
+            return None
+
     def read_interim(self) -> int:
         """The status of an interim response such as 100, without anything after it."""
         status, _ = self._read_head()

@@ -88,6 +88,10 @@ class Bucket:
         multipart_id: str = answer["UploadId"]
         return multipart_id
 
+    def abort(self, key: str, multipart_id: str) -> None:
+        """Drop a multipart upload, as a store's own lifecycle rule would."""
+        self.client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=multipart_id)
+
     def parts(self, key: str, multipart_id: str) -> list[tuple[int, int]] | None:
         """Number and size of each part of a multipart upload, or None if it is not known."""
         try:

@@ -17,8 +17,11 @@ TUS = {"Tus-Resumable": "1.0.0"}
 
 def patch_headers(offset: int, length: int | None, extra: HeaderItems = ()) -> dict[str, str]:
     """Headers of a PATCH whose body has `length` bytes; None for a chunked body."""
-    framing = {"Transfer-Encoding": "chunked"} if length is None else {"Content-Length": f"{length}"}
-    headers = {**TUS, "Upload-Offset": f"{offset}", "Content-Type": OCTET_STREAM, **framing}
+    headers = {**TUS, "Upload-Offset": f"{offset}", "Content-Type": OCTET_STREAM}
+    if length is None:
+        headers["Transfer-Encoding"] = "chunked"
+    else:
+        headers["Content-Length"] = f"{length}"
     return headers | dict(extra)
 
 
@@ -95,9 +98,7 @@ class RawClient:
         """HEAD of an upload."""
         return self.request("HEAD", path, TUS | dict(headers))
 
-    def patch(
-        self, path: str, offset: int, body: bytes, headers: HeaderItems = ()
-    ) -> RawResponse:
+    def patch(self, path: str, offset: int, body: bytes, headers: HeaderItems = ()) -> RawResponse:
         """PATCH with a Content-Length."""
         return self.request("PATCH", path, patch_headers(offset, len(body), headers), body)
 

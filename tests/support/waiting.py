@@ -11,7 +11,7 @@ T = TypeVar("T")
 _POLL_S = 0.01
 
 
-def eventually(probe: Callable[[], T], *, within_s: float = 10.0, what: str = "") -> T:
+def eventually(probe: Callable[[], T | None], *, within_s: float = 10.0, what: str = "") -> T:
     """Ask `probe` until its answer is true and return that answer; fail after `within_s`.
 
     An AssertionError or OSError raised by the probe counts as "not yet".

@@ -243,6 +243,69 @@ def test_line_11_malformed_chunks_never_count_as_a_whole_body(world: World, junk
     assert world.object_of(path)[offset:] == b"abcdefghij"[offset:]
 
 
+def with_trailers(connection: RawConnection, head: bytes, trailers: dict[str, str]) -> None:
+    """Send a whole request with the chunked body `abc` and trailers, in one piece."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in trailers.items())
+    connection.send(head + b"3\r\nabc\r\n0\r\n" + lines.encode() + b"\r\n")
+
+
+def test_line_11_trailers_of_a_patch_are_not_its_headers(world: World) -> None:
+    client = world.client
+    path = client.new_upload(None)
+    trailers = {"Upload-Length": "3", "Upload-Offset": "9", "Content-Type": "a/b"}
+    with client.connect() as connection:
+        head = connection.head_bytes("PATCH", path, patch_headers(0, None))
+        with_trailers(connection, head, trailers)
+        response = connection.read_response()
+    assert (response.status, response.offset) == (204, 3)
+    assert client.head(path).headers["Upload-Defer-Length"] == "1"
+
+
+@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "Tus-Resumable"])
+def test_line_11_trailers_make_no_other_request_of_a_post(world: World, name: str) -> None:
+    client = world.client
+    path = client.new_upload(10)
+    headers = {"Transfer-Encoding": "chunked", "Trailer": name} | TUS
+    trailers = {"X-HTTP-Method-Override": "DELETE", "Tus-Resumable": "1.0.0"}
+    if name == "Tus-Resumable":
+        headers = {"Transfer-Encoding": "chunked", "X-HTTP-Method-Override": "DELETE"}
+    with world.unchanged(), client.connect() as connection:
+        head = connection.head_bytes("POST", path, headers)
+        with_trailers(connection, head, {name: trailers[name]})
+        assert connection.read_response("POST").status in {405, 412}
+    assert client.head(path).status == 200
+
+
+UPGRADES = ["h2c", "websocket", "TLS/1.0"]
+
+
+@pytest.mark.parametrize("protocol", UPGRADES)
+def test_line_11_an_offered_upgrade_costs_no_byte(client: RawClient, protocol: str) -> None:
+    # Some HTTP clients offer HTTP/2 with their first request. A server may ignore the offer, and
+    # may refuse it; what it may not do is answer 204 and leave the body aside.
+    path = client.new_upload(6)
+    offer = {"Connection": "Upgrade", "Upgrade": protocol}
+    response = client.patch(path, 0, b"abcdef", offer)
+    if response.status == 204:
+        assert response.offset == 6
+    assert client.offset_of(path) == (6 if response.status == 204 else 0)
+
+
+@pytest.mark.parametrize("protocol", UPGRADES)
+def test_line_11_a_body_behind_an_offered_upgrade_is_never_a_request(
+    client: RawClient, protocol: str
+) -> None:
+    victim, path = client.new_upload(10), client.new_upload(1000)
+    hidden = b"DELETE %s HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\n\r\n" % victim.encode()
+    offer = {"Connection": "Upgrade", "Upgrade": protocol}
+    with client.connect() as connection:
+        connection.send_head("PATCH", path, patch_headers(0, len(hidden)) | offer)
+        connection.read_response_or_none(within_s=0.5)
+        connection.send_until_closed(hidden)
+        connection.read_response_or_none(within_s=1.0)
+    assert client.head(victim).status == 200
+
+
 def errors(world: World) -> list[tuple[int, str, RawResponse]]:
     """One response of every kind that headers alone can provoke, with its status and code."""
     client = world.client

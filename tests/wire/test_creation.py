@@ -65,9 +65,7 @@ def test_line_13_the_maximum_itself_is_taken(limited: RawClient) -> None:
 
 
 @pytest.mark.parametrize("length", [MIB + 1, 10**17])
-def test_line_13_a_declared_length_over_the_maximum_is_413(
-    limited: RawClient, length: int
-) -> None:
+def test_line_13_a_declared_length_over_the_maximum_is_413(limited: RawClient, length: int) -> None:
     response = limited.create(length)
     assert (response.status, response.code) == (413, "upload_too_large")
 
@@ -142,6 +140,15 @@ def test_line_16_the_first_chunk_may_be_chunked(world: World) -> None:
 def test_line_16_a_first_chunk_past_the_length_is_413(world: World) -> None:
     with world.unchanged():
         assert world.client.create(3, body=b"abcd").status == 413
+
+
+def test_line_16_a_first_chunk_refused_late_leaves_nothing(world: World) -> None:
+    # That the body is too long shows only after parts of it were stored.
+    headers = TUS | {"Upload-Length": f"{2 * PART_BYTES}", "Content-Type": OCTET_STREAM}
+    with world.unchanged():
+        chunks = [body_of(MIB)] * 11
+        response = world.client.request("POST", "/files/", headers, chunks=chunks)
+        assert (response.status, response.code) == (413, "body_too_long")
 
 
 def test_line_16_a_chunked_first_chunk_past_the_length_is_413(client: RawClient) -> None:

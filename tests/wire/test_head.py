@@ -99,9 +99,7 @@ def test_line_05_head_of_a_finished_upload(client: RawClient) -> None:
         "Upper YQ==,lower Yg==,UPPER Yw==",
     ],
 )
-def test_line_05_head_returns_the_metadata_as_it_was_sent(
-    client: RawClient, metadata: str
-) -> None:
+def test_line_05_head_returns_the_metadata_as_it_was_sent(client: RawClient, metadata: str) -> None:
     path = client.new_upload(5, metadata=metadata)
     assert client.head(path).headers["Upload-Metadata"] == metadata
     client.upload_from(path, b"abcde")

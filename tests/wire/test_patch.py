@@ -121,9 +121,7 @@ def test_line_07_every_small_patch_counts_in_its_own_response(client: RawClient)
 
 
 @pytest.mark.parametrize("size", [512_000, 2 * MIB])
-def test_line_07_patch_sizes_of_known_clients_advance_each_time(
-    world: World, size: int
-) -> None:
+def test_line_07_patch_sizes_of_known_clients_advance_each_time(world: World, size: int) -> None:
     body = body_of(PART_BYTES + 3 * size + 17)
     path = world.client.new_upload(len(body))
     for offset, piece in pieces(body, [size]):

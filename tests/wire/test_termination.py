@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.support.bodies import PART_BYTES, body_of
@@ -79,6 +81,18 @@ def test_line_22_delete_while_bytes_keep_pouring_in(world: World) -> None:
         response = client.delete(path)
         holder.send_until_closed(body_of(LENGTH))
     assert response.status == 204
+    assert_gone(world, path)
+
+
+def test_line_22_of_two_deletes_at_once_one_is_204(
+    world: World, second_server: ServerProcess
+) -> None:
+    path = world.client.new_upload(LENGTH)
+    world.client.upload_from(path, body_of(PART_BYTES + 1))
+    with ThreadPoolExecutor(2) as pool:
+        clients = [world.client, second_server.client]
+        statuses = sorted(pool.map(lambda client: client.delete(path).status, clients))
+    assert statuses == [204, 404]
     assert_gone(world, path)
 
 

@@ -9,7 +9,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tusd_s3.app.endpoints import Collection, Resource, not_found
-from tusd_s3.app.lifecycle import draining_on_signals, running
+from tusd_s3.app.lifecycle import check_stores, draining_on_signals, running
 from tusd_s3.config import Settings
 from tusd_s3.engine import Uploads
 from tusd_s3.middleware.cors import with_cors
@@ -29,9 +29,9 @@ class UploadsApp:
         app.mount("/uploads", uploads)
     """
 
-    def __init__(self, settings: Settings, *, drain_on_signals: bool = False) -> None:
+    def __init__(self, settings: Settings, *, own_process: bool = False) -> None:
         self._settings = settings
-        self._drain_on_signals = drain_on_signals
+        self._own_process = own_process
         self._uploads: Uploads | None = None
         self._app = self._layers(self._router())
 
@@ -41,14 +41,18 @@ class UploadsApp:
 
     @asynccontextmanager
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
-        """Connect to S3 and Redis for the time of the block; record what arrived at its end."""
+        """Connect to S3 and Redis for the time of the block; record what arrived at its end.
+
+        Raises StartupError when they cannot be used as they are.
+        """
+        if not self._own_process:
+            # The command has checked already, once for all its workers. One that is restarted
+            # later must come up even while a store is away.
+            await check_stores(self._settings)
         async with running(self._settings) as uploads:
             self._uploads = uploads
-            hooks = (
-                draining_on_signals(uploads.begin_drain)
-                if self._drain_on_signals
-                else nullcontext()
-            )
+            # Signals belong to whoever owns the process.
+            hooks = draining_on_signals(uploads.begin_drain) if self._own_process else nullcontext()
             try:
                 with hooks:
                     yield
@@ -102,4 +106,4 @@ def create_app(settings: Settings) -> UploadsApp:
 def serve_app(settings: Settings) -> UploadsApp:
     """The application for a server process of its own: it records what arrived as soon as the
     process is told to stop."""
-    return UploadsApp(settings, drain_on_signals=True)
+    return UploadsApp(settings, own_process=True)

@@ -64,7 +64,9 @@ class Endpoint:
             logger.exception("%s %s failed", scope["method"], scope["path"])
             return tus1.render_error(errors.UploadError())
 
-    async def handle(self, method: str, scope: Scope, fields: Fields, body: AsgiBody) -> Response:
+    async def handle(
+        self, method: str, /, scope: Scope, fields: Fields, body: AsgiBody
+    ) -> Response:
         """Do what an allowed method asks."""
         raise NotImplementedError
 
@@ -85,7 +87,9 @@ class Collection(Endpoint):
         self._base_path = base_path
         self._public_url = public_url
 
-    async def handle(self, method: str, scope: Scope, fields: Fields, body: AsgiBody) -> Response:
+    async def handle(
+        self, _method: str, /, scope: Scope, fields: Fields, body: AsgiBody
+    ) -> Response:
         """POST (tus creation)."""
         request = tus1.parse_create(fields, max_bytes=self._max_upload_bytes)
         # Before anything is made: without a usable address the client could not find it.
@@ -108,7 +112,9 @@ class Resource(Endpoint):
 
     allow = ("HEAD", "PATCH", "DELETE", "OPTIONS")
 
-    async def handle(self, method: str, scope: Scope, fields: Fields, body: AsgiBody) -> Response:
+    async def handle(
+        self, method: str, /, scope: Scope, fields: Fields, body: AsgiBody
+    ) -> Response:
         """HEAD, PATCH (tus core), DELETE (tus termination)."""
         upload_id = _upload_id(scope)
         if method == "HEAD":

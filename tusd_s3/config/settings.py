@@ -236,17 +236,19 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         """What is wrong only in combination. Each clause names the settings it is about."""
-        if "*" in self.cors_allow_origin and len(self.cors_allow_origin) > 1:
-            raise ValueError("cors_allow_origin must be either * or a list of origins")
-        if "*" in self.cors_allow_origin and self.cors_allow_credentials:
+        origins = ",".join(self.cors_allow_origin)
+        if "*" in self.cors_allow_origin and origins != "*":
+            raise ValueError(f"cors_allow_origin is {origins!r}: it must be * or a list of origins")
+        if origins == "*" and self.cors_allow_credentials:
             raise ValueError(
-                "cors_allow_credentials needs cors_allow_origin to list origins instead of *, "
-                "or any page could upload in its visitor's name"
+                "cors_allow_credentials is 'true', but cors_allow_origin is '*': it must list "
+                "origins, or any page could upload in its visitor's name"
             )
-        if self.s3_connections < self.s3_concurrent_part_uploads:
+        connections, parts = self.s3_connections, self.s3_concurrent_part_uploads
+        if connections < parts:
             raise ValueError(
-                "s3_connections must be at least s3_concurrent_part_uploads, "
-                "or parts would wait for connections"
+                f"s3_connections is '{connections}', but must be at least "
+                f"s3_concurrent_part_uploads, which is '{parts}': parts would wait for connections"
             )
         return self
 
@@ -255,12 +257,6 @@ class Settings(BaseSettings):
         """Length of the longest upload that is taken: `max_size`, if the parts can hold it."""
         capacity = self.s3_parts_max * limits.PART_SIZE_MAX_BYTES
         return capacity if self.max_size is None else min(self.max_size, capacity)
-
-    @property
-    def s3_path_style(self) -> bool:
-        """Whether the bucket is named in the path (`s3_force_path_style`, or its default)."""
-        forced = self.s3_force_path_style
-        return self.s3_endpoint is not None if forced is None else forced
 
 
 def group(field: str) -> str:

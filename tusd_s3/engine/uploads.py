@@ -130,13 +130,13 @@ class Uploads:
         try:
             return await self._receive(held, upload, reader)
         except errors.RequestError:
-            await self._records.forget(held)
+            await self._remove_refused(held)
             raise
         except (errors.UploadInterrupted, errors.TemporaryError):
             # The client would never learn the address of what it has stored: tell it that, and
             # how far it got. Only with nothing stored is the error the better answer.
             if held.upload.offset == 0:
-                await self._records.forget(held)
+                await self._remove_refused(held)
                 raise
             return held.upload
         finally:
@@ -186,7 +186,7 @@ class Uploads:
             await self._vanished(held)
             raise
         finally:
-            writer.abandon()
+            await writer.stop()
         if isinstance(end, StopReason) and not held.upload.is_whole:
             raise _STOP_ERRORS[end](offset=held.upload.offset)
         return held.upload
@@ -261,23 +261,37 @@ class Uploads:
         """S3 dropped the multipart upload on its own: the upload is gone, say so from now on."""
         logger.warning("upload %s: S3 no longer has its multipart upload", held.upload.id)
         await self._records.forget(held)
-        await self._objects.delete_recovery(held.upload.id)
+        try:
+            await self._objects.delete_recovery(held.upload.id)
+        except errors.StorageUnavailable:
+            logger.warning("upload %s: its recovery object stays", held.upload.id)
 
     async def _terminate(self, upload_id: UploadId) -> None:
         held = await self._records.acquire(upload_id)
         try:
-            upload = held.upload
-            if upload.state is not UploadState.TERMINATING:
-                # First of all: an upload that is half removed must not look alive.
-                await self._records.commit(held, Changes(state=UploadState.TERMINATING))
-            if upload.multipart_id is not None:
-                await self._objects.abort_multipart(upload.key, upload.multipart_id)
-                await self._objects.delete_recovery(upload.id)
-            # Even of an unfinished upload: a crash may have left an object nobody recorded.
-            await self._objects.delete_object(upload.key)
-            await self._records.forget(held)
+            await self._remove(held)
         finally:
             await self._let_go(held)
+
+    async def _remove(self, held: Held) -> None:
+        """Remove everything of an upload. May be repeated after it failed half-way."""
+        upload = held.upload
+        if upload.state is not UploadState.TERMINATING:
+            # First of all: an upload that is half removed must not look alive.
+            await self._records.commit(held, Changes(state=UploadState.TERMINATING))
+        if upload.multipart_id is not None:
+            await self._objects.abort_multipart(upload.key, upload.multipart_id)
+            await self._objects.delete_recovery(upload.id)
+        # Even of an unfinished upload: a crash may have left an object nobody recorded.
+        await self._objects.delete_object(upload.key)
+        await self._records.forget(held)
+
+    async def _remove_refused(self, held: Held) -> None:
+        """Remove an upload whose creation is answered with an error, which stays the answer."""
+        try:
+            await self._remove(held)
+        except errors.UploadError as error:
+            logger.warning("upload %s: a refused creation stays: %s", held.upload.id, error.code)
 
     # --- keeping order ------------------------------------------------------------------------
 

@@ -181,8 +181,17 @@ class UploadWriter:
         """Stop sending, because the lease may have run out or nothing of this body may stay."""
         for flight in self._flights:
             flight.task.cancel()
+
+    async def stop(self) -> None:
+        """`abandon`, and wait until nothing of this writer runs any more.
+
+        The start of a multipart upload is waited for, not cancelled: its id would be lost.
+        """
+        self.abandon()
+        tasks = [flight.task for flight in self._flights]
         if self._multipart is not None:
-            self._multipart.cancel()
+            tasks.append(self._multipart)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- sending ------------------------------------------------------------------------------
 
@@ -263,9 +272,7 @@ class UploadWriter:
         if length != self._declared.length:
             raise AssertionError("an object is stored whole or not at all")
         present = [chunk for chunk in chunks if chunk]
-        await self._objects.put_object(
-            self._held.upload.key, present, length, self._attributes
-        )
+        await self._objects.put_object(self._held.upload.key, present, length, self._attributes)
         await self._record_completion()
 
     # --- landing and recording ----------------------------------------------------------------

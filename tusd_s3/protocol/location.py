@@ -3,8 +3,8 @@
 It has to be absolute, since some clients cannot use a relative one, and it has to carry the scheme,
 host and path that clients use, which a server behind a proxy does not see by itself. In order:
 
-1. A configured public URL: scheme and host, and perhaps a path that a proxy cuts off. Nothing that
-   a request or a proxy says is asked then.
+1. A configured public URL: scheme and host, and perhaps a path, which is then the whole path of the
+   collection as clients see it. Nothing that a request or a proxy says is asked then.
 2. What the proxy said, item by item: `Forwarded` (RFC 7239) first, then `X-Forwarded-Proto`,
    `-Host`, `-Port` and `-Prefix`. Only the caller knows whether the peer is a proxy to be trusted;
    from anybody else these headers must not come here.
@@ -20,9 +20,9 @@ or second URL gets into `Location`.
 `X-Forwarded-Port` completes a host that names no port. Port 80 beside https, or 443 beside http, is
 the port of some inner hop, a common misconfiguration, and is ignored.
 
-A path that a proxy cut off (`X-Forwarded-Prefix`, or the public URL's) is put back unless the path
-already begins with it, since frameworks are told of it through ASGI's root_path as well. Where the
-doubled path is meant (`/files` cut off in front of `/files`), a mount path of another name helps.
+A path that a proxy cut off (`X-Forwarded-Prefix`) is put back unless the path already begins with
+it, since frameworks are told of it through ASGI's root_path as well. Where the doubled path is
+meant (`/files` cut off in front of `/files`), a mount path of another name helps.
 """
 
 from __future__ import annotations
@@ -105,8 +105,7 @@ def public_base(
     path = quote(path_prefix.rstrip("/"), safe=_PATH_SAFE)
     if public_url is not None:
         parts = urlsplit(public_url)
-        prefix = parts.path.rstrip("/") or None
-        return f"{parts.scheme}://{parts.netloc}{_with_prefix(path, prefix)}"
+        return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or path}"
     seen = forwarded or ForwardedInfo()
     scheme = seen.scheme or scheme
     host = seen.host or host

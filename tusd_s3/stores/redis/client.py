@@ -105,9 +105,7 @@ async def with_scripts(client: Client, call: Callable[[], Awaitable[T]]) -> T:
         return await call()
 
 
-async def run_script(
-    client: Client, script: Script, keys: Sequence[str], *args: str | int
-) -> Any:  # noqa: ANN401 - what a script returns is known to its caller only
+async def run_script(client: Client, script: Script, keys: Sequence[str], *args: str | int) -> Any:  # noqa: ANN401 - what a script returns is known to its caller only
     """Run one script in one round trip."""
     with translated():
         return await with_scripts(

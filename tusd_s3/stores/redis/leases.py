@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from tusd_s3 import errors
@@ -159,19 +158,17 @@ class LeaseKeeper:
                 self.unwatch(held)
                 held.stop(StopReason.LEASE_LOST)
 
-    async def subscribe(self) -> PubSub:
-        """Begin to listen on this worker's channel. Raises RedisError."""
-        channel = self._client.pubsub(ignore_subscribe_messages=True)
-        await channel.subscribe(self._keys.channel(self.worker))
-        return channel
-
-    async def listen_forever(self, channel: PubSub) -> None:
-        """Take messages, over a new connection whenever one breaks."""
+    async def listen_forever(self, listening: asyncio.Event) -> None:
+        """Take messages, over a new connection whenever one breaks; sets `listening` at first."""
         while True:
             try:
-                message = await channel.get_message(timeout=_LISTEN_TIMEOUT_S)
-                if message is not None and isinstance(message["data"], bytes):
-                    self._take(message["data"].decode())
+                async with self._client.pubsub(ignore_subscribe_messages=True) as channel:
+                    await channel.subscribe(self._keys.channel(self.worker))
+                    listening.set()
+                    while True:
+                        message = await channel.get_message(timeout=_LISTEN_TIMEOUT_S)
+                        if message is not None and isinstance(message["data"], bytes):
+                            self._take(message["data"].decode())
             except (RedisError, OSError) as error:
                 logger.warning("the worker's channel broke: %s", type(error).__name__)
                 await asyncio.sleep(_RECONNECT_PAUSE_S)

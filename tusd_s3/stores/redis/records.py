@@ -19,7 +19,6 @@ from tusd_s3.ports import Changes, Held
 from tusd_s3.stores.redis import scripts, serialize
 from tusd_s3.stores.redis.client import (
     Client,
-    load_scripts,
     run_script,
     translated,
     with_scripts,
@@ -31,6 +30,9 @@ logger = logging.getLogger("tusd_s3.records")
 
 _ASK_AGAIN_S = 0.25
 """A newcomer asks again after this long although nobody told it: the message may be lost."""
+
+_LISTENING_WITHIN_S = 2.0
+"""How long a starting worker waits for its channel."""
 
 _EXPIRED_GRACE_S = 0.01
 """Beyond a lease's remaining TTL, so that the next attempt finds it gone."""
@@ -47,21 +49,23 @@ class RedisRecords:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep leases alive and listen for messages, for the time of the block."""
-        with translated():
-            await load_scripts(self._client)
-            channel = await self._keeper.subscribe()
+        """Keep leases alive and listen for messages, for the time of the block.
+
+        A Redis that does not answer yet is waited for, but not for long: a worker that is
+        restarted while Redis is away must come up, or the whole server would go down with it.
+        """
+        listening = asyncio.Event()
         tasks = [
             asyncio.create_task(self._keeper.renew_forever(), name="tusd-s3 lease renewal"),
-            asyncio.create_task(self._keeper.listen_forever(channel), name="tusd-s3 channel"),
+            asyncio.create_task(self._keeper.listen_forever(listening), name="tusd-s3 channel"),
         ]
+        await _event_or_timeout(listening, _LISTENING_WITHIN_S)
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await channel.aclose()  # type: ignore[no-untyped-call] # redis-py left it untyped
 
     async def create(self, upload: Upload) -> None:
         """See `ports.UploadRecords.create`."""
@@ -80,8 +84,8 @@ class RedisRecords:
     def _new(self, upload: Upload, *, fence: int) -> Any:  # noqa: ANN401 - redis' pipeline type
         calls = self._client.pipeline(transaction=True)
         record = self._keys.record(upload.id)
-        for name, value in serialize.dump_new(upload, fence).items():
-            calls.hset(record, name, value)
+        fields = serialize.dump_new(upload, fence)
+        calls.hset(record, items=[text for pair in fields.items() for text in pair])
         calls.pexpireat(record, upload.expires_at_s * 1000)
         return calls
 

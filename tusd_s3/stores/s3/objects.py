@@ -165,9 +165,7 @@ class S3Objects:
         comparable = expected is not None and "-" in head["ETag"]
         return not comparable or head["ETag"].strip('"') == expected
 
-    async def _send(
-        self, put: Callable[[ChunkedBody], Awaitable[T]], chunks: Sequence[bytes]
-    ) -> T:
+    async def _send(self, put: Callable[[ChunkedBody], Awaitable[T]], chunks: Sequence[bytes]) -> T:
         """Run `put` with a body of `chunks`, given up when no byte moves for too long."""
         loop = asyncio.get_running_loop()
         patience_s = self._timeout_s + _STALL_MARGIN_S

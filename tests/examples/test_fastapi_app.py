@@ -1,0 +1,93 @@
+"""The application is mounted into a host's, under any path, lifespan included."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from tests.support.server import StoreSettings, free_port
+from tests.support.stores import Bucket
+from tests.support.tus import RawClient, id_of
+from tests.support.waiting import eventually
+from tusd_s3 import Settings, create_app
+
+
+@contextmanager
+def served(app: ASGIApp) -> Iterator[int]:
+    """`app` on a real socket, in a thread; its port."""
+    port = free_port()
+    config = uvicorn.Config(
+        app, port=port, log_config=None, ws="none", lifespan="on", http="httptools"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        eventually(lambda: server.started, what="the host application serves")
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join(20)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def host(stores: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    """The example's application, configured by the environment as its text says."""
+    for name, value in stores.environment().items():
+        monkeypatch.setenv(name, value)
+    for name, value in stores.options().items():
+        monkeypatch.setenv("TUSD_S3_" + name.upper().replace("-", "_"), value)
+    module = importlib.import_module("examples.fastapi_app")
+    app: FastAPI = importlib.reload(module).app
+    return app
+
+
+def test_the_example_takes_an_upload_under_its_mount_path(
+    host: FastAPI, stores: StoreSettings, bucket: Bucket
+) -> None:
+    with served(host) as port:
+        client = RawClient(("127.0.0.1", port), "/media/files/")
+        created = client.create(11)
+        location = created.headers["Location"]
+        assert location.startswith(f"http://127.0.0.1:{port}/media/files/")
+        path = location.removeprefix(f"http://127.0.0.1:{port}")
+        assert client.patch(path, 0, b"hello ").offset == 6
+        assert client.patch(path, 6, b"world").offset == 11
+        assert client.request("GET", "/").status == 200
+    assert bucket.body(stores.object_prefix + id_of(path)) == b"hello world"
+
+
+def test_two_mounts_of_different_paths_make_their_own_locations(
+    stores: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in stores.environment().items():
+        monkeypatch.setenv(name, value)
+    options = {name.replace("-", "_"): value for name, value in stores.options().items()}
+    uploads = create_app(Settings.model_validate(options | {"base_path": "/"}))
+    app = FastAPI(lifespan=uploads.lifespan)
+    app.mount("/a", uploads)
+    app.mount("/b/c", uploads)
+    with served(app) as port:
+        for mount in ("/a/", "/b/c/"):
+            location = RawClient(("127.0.0.1", port), mount).create(1).headers["Location"]
+            assert location.startswith(f"http://127.0.0.1:{port}{mount}")
+
+
+def test_without_its_lifespan_the_application_says_what_is_missing(
+    stores: StoreSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {name.replace("-", "_"): value for name, value in stores.options().items()}
+    app = FastAPI()
+    app.mount("/media", create_app(Settings.model_validate(options)))
+    with served(app) as port:
+        response = RawClient(("127.0.0.1", port), "/media/files/").create(1)
+    assert response.status == 500
+    assert "lifespan" in caplog.text

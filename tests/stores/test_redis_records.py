@@ -1,0 +1,315 @@
+"""Records, tails and leases on a real Redis: what `ports.UploadRecords` promises."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from tests.support.server import StoreSettings
+from tusd_s3 import errors, limits
+from tusd_s3.model.layout import PartLayout
+from tusd_s3.model.upload import Upload, UploadState, new_upload_id
+from tusd_s3.ports import Changes, Held, StopReason
+from tusd_s3.stores.redis import RedisOptions, RedisRecords, open_redis
+from tusd_s3.stores.redis.client import Client
+from tusd_s3.stores.redis.leases import LeaseOptions
+
+P = limits.S3_PART_SIZE_MIN_BYTES
+TTL_S = 1.0
+WAIT_S = 3.0
+
+
+class Workers:
+    """Any number of workers over one Redis and one prefix, and a look behind their backs."""
+
+    def __init__(self, url: str, client: Client, stack: AsyncExitStack) -> None:
+        self.prefix = f"{secrets.token_hex(4)}:"
+        self.redis = client
+        self._url = url
+        self._stack = stack
+
+    @asynccontextmanager
+    async def worker(
+        self, *, ttl_s: float = TTL_S, wait_s: float = WAIT_S
+    ) -> AsyncIterator[RedisRecords]:
+        options = RedisOptions(url=self._url, prefix=self.prefix, timeout_s=5)
+        async with open_redis(options) as client:
+            records = RedisRecords(client, self.prefix, LeaseOptions(ttl_s=ttl_s, wait_s=wait_s))
+            async with records.running():
+                yield records
+
+    async def start(self, *, ttl_s: float = TTL_S, wait_s: float = WAIT_S) -> RedisRecords:
+        return await self._stack.enter_async_context(self.worker(ttl_s=ttl_s, wait_s=wait_s))
+
+    async def keys(self) -> list[str]:
+        return sorted([key.decode() async for key in self.redis.scan_iter(f"{self.prefix}*")])
+
+
+@pytest.fixture
+async def workers(all_stores: StoreSettings) -> AsyncIterator[Workers]:
+    async with AsyncExitStack() as stack:
+        options = RedisOptions(url=all_stores.redis_url, prefix="", timeout_s=5)
+        client = await stack.enter_async_context(open_redis(options))
+        yield Workers(all_stores.redis_url, client, stack)
+
+
+@pytest.fixture
+async def records(workers: Workers) -> RedisRecords:
+    return await workers.start()
+
+
+def new_upload(*, length: int | None = 20 * P) -> Upload:
+    return Upload(
+        id=new_upload_id(),
+        key="key",
+        length=length,
+        metadata="filename Zg==",
+        expires_at_s=int(time.time()) + 100,
+        layout=PartLayout(P),
+    )
+
+
+async def made(records: RedisRecords, *, length: int | None = 20 * P) -> Upload:
+    upload = new_upload(length=length)
+    await records.create(upload)
+    return upload
+
+
+@pytest.mark.parametrize("length", [None, 0, 20 * P])
+async def test_what_was_created_is_read(records: RedisRecords, length: int | None) -> None:
+    upload = await made(records, length=length)
+    assert await records.inspect(upload.id) == upload
+    held = await records.acquire(upload.id)
+    assert held.upload == upload
+    await records.release(held)
+
+
+async def test_an_unknown_upload_is_not_found(records: RedisRecords) -> None:
+    for call in (records.inspect, records.acquire):
+        with pytest.raises(errors.UploadNotFound):
+            await call(new_upload_id())
+
+
+async def test_the_tail_grows_by_commits_and_is_read_back(records: RedisRecords) -> None:
+    held = await records.create_held(new_upload())
+    await records.commit(held, Changes(tail=[b"ab", b"c"]))
+    await records.commit(held, Changes(tail=[b"de"]))
+    assert await records.read_tail(held) == b"abcde"
+    assert held.upload.offset == 5
+    await records.commit(held, Changes(), release=True)
+    again = await records.acquire(held.upload.id)
+    assert await records.read_tail(again) == b"abcde"
+
+
+async def test_parts_swallow_the_tail_and_begin_a_new_one(
+    records: RedisRecords, workers: Workers
+) -> None:
+    held = await records.create_held(new_upload())
+    await records.commit(held, Changes(tail=[b"old"], multipart_id="m", recovery_stored=True))
+    await records.commit(held, Changes(etags=['"a"', '"b"'], tail=[b"new"]))
+    assert held.upload.offset == 2 * P + 3
+    assert await records.read_tail(held) == b"new"
+    assert await records.etags(held) == ['"a"', '"b"']
+    assert len([key for key in await workers.keys() if ":tail:" in key]) == 1
+    await records.commit(held, Changes(etags=['"c"']), release=True)
+    assert not [key for key in await workers.keys() if ":tail:" in key]
+    read = await records.inspect(held.upload.id)
+    assert read == held.upload
+    assert (read.parts, read.tail_bytes, read.multipart_id, read.recovery_stored) == (
+        3, 0, "m", True,
+    )  # fmt: skip
+
+
+async def test_completion_keeps_the_record_only(records: RedisRecords, workers: Workers) -> None:
+    held = await records.create_held(new_upload(length=3))
+    await records.commit(held, Changes(tail=[b"abc"]))
+    await records.commit(held, Changes(state=UploadState.COMPLETE), release=True)
+    assert (await records.inspect(held.upload.id)).offset == 3
+    assert await workers.keys() == [f"{workers.prefix}{{{held.upload.id}}}"]
+
+
+async def test_everything_of_an_upload_expires_with_it(
+    records: RedisRecords, workers: Workers
+) -> None:
+    held = await records.create_held(new_upload())
+    await records.commit(held, Changes(multipart_id="m"))
+    await records.commit(held, Changes(etags=['"a"'], tail=[b"x"], expires_at_s=4_000_000_000))
+    for key in await workers.keys():
+        if not key.endswith(":lease"):
+            expires_at_s = time.time() + await workers.redis.ttl(key)
+            assert expires_at_s == pytest.approx(4_000_000_000, abs=3), key
+
+
+async def test_forgetting_leaves_nothing(records: RedisRecords, workers: Workers) -> None:
+    held = await records.create_held(new_upload())
+    await records.commit(held, Changes(etags=['"a"'], tail=[b"x"]))
+    await records.forget(held)
+    assert await workers.keys() == []
+
+
+async def test_a_newcomer_gets_the_upload_as_soon_as_the_holder_lets_go(
+    records: RedisRecords, workers: Workers
+) -> None:
+    other = await workers.start(ttl_s=30)
+    held = await other.create_held(new_upload())
+    asked = asyncio.Event()
+    held.listen(lambda reason: asked.set() if reason is StopReason.RELEASE_REQUESTED else None)
+    acquiring = asyncio.create_task(records.acquire(held.upload.id))
+    async with asyncio.timeout(1):
+        await asked.wait()
+        await other.commit(held, Changes(tail=[b"kept"]), release=True)
+        newcomer = await acquiring
+    assert newcomer.fence > held.fence
+    assert await records.read_tail(newcomer) == b"kept"
+
+
+async def test_inspecting_asks_the_holder_to_let_go_and_sees_what_it_committed(
+    records: RedisRecords, workers: Workers
+) -> None:
+    other = await workers.start(ttl_s=30)
+    held = await other.create_held(new_upload())
+    letting_go: list[asyncio.Task[None]] = []
+
+    def let_go(_: StopReason) -> None:
+        commit = other.commit(held, Changes(tail=[b"kept"]), release=True)
+        letting_go.append(asyncio.create_task(commit))
+
+    held.listen(let_go)
+    async with asyncio.timeout(1):
+        assert (await records.inspect(held.upload.id)).offset == 4
+
+
+async def test_a_holder_that_does_not_let_go_locks_the_upload(workers: Workers) -> None:
+    stubborn = await workers.start(ttl_s=30)
+    held = await stubborn.create_held(new_upload())
+    impatient = await workers.start(wait_s=0.2)
+    for call in (impatient.acquire, impatient.inspect):
+        with pytest.raises(errors.UploadLocked):
+            await call(held.upload.id)
+
+
+async def test_a_lease_that_is_kept_alive_outlasts_its_ttl(workers: Workers) -> None:
+    holder = await workers.start(ttl_s=0.4)
+    held = await holder.create_held(new_upload())
+    impatient = await workers.start(wait_s=1.5)
+    with pytest.raises(errors.UploadLocked):
+        await impatient.acquire(held.upload.id)
+    await holder.commit(held, Changes(tail=[b"still mine"]))
+
+
+async def test_a_dead_holder_blocks_the_upload_no_longer_than_the_ttl(
+    records: RedisRecords, workers: Workers
+) -> None:
+    async with workers.worker() as doomed:
+        held = await doomed.create_held(new_upload())
+    began_s = time.monotonic()
+    newcomer = await records.acquire(held.upload.id)
+    assert newcomer.fence == held.fence + 1
+    assert time.monotonic() - began_s < TTL_S + 0.5
+
+
+@pytest.fixture
+async def overtaken(records: RedisRecords, workers: Workers) -> Held:
+    """A holder that died, as far as others could see, and whose upload was taken over."""
+    async with workers.worker() as frozen:
+        held = await frozen.create_held(new_upload())
+        await frozen.commit(held, Changes(multipart_id="m"))
+        await frozen.commit(held, Changes(etags=['"a"'], tail=[b"kept"]))
+    newcomer = await records.acquire(held.upload.id)
+    await records.commit(newcomer, Changes(tail=[b" and more"]), release=True)
+    return held
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        Changes(tail=[b"late"]),
+        Changes(etags=['"late"'], tail=[b"late"]),
+        Changes(state=UploadState.COMPLETE),
+        Changes(),
+    ],
+)
+async def test_a_fenced_holder_changes_nothing(
+    records: RedisRecords, workers: Workers, overtaken: Held, changes: Changes
+) -> None:
+    before, keys = await records.inspect(overtaken.upload.id), await workers.keys()
+    async with workers.worker() as woken:
+        with pytest.raises(errors.LeaseLost):
+            await woken.commit(overtaken, changes, release=True)
+    assert await records.inspect(overtaken.upload.id) == before
+    assert await workers.keys() == keys
+    held = await records.acquire(overtaken.upload.id)
+    assert await records.read_tail(held) == b"kept and more"
+    assert await records.etags(held) == ['"a"']
+
+
+async def test_a_fenced_holder_cannot_remove_the_upload(
+    records: RedisRecords, workers: Workers, overtaken: Held
+) -> None:
+    async with workers.worker() as woken:
+        with pytest.raises(errors.LeaseLost):
+            await woken.forget(overtaken)
+    assert (await records.inspect(overtaken.upload.id)).offset == P + 13
+
+
+async def test_a_holder_whose_lease_was_taken_is_told(workers: Workers) -> None:
+    holder = await workers.start(ttl_s=0.8)
+    held = await holder.create_held(new_upload())
+    lost = asyncio.Event()
+    held.listen(lambda reason: lost.set() if reason is StopReason.LEASE_LOST else None)
+    await workers.redis.set(f"{workers.prefix}{{{held.upload.id}}}:lease", "somebody.1")
+    async with asyncio.timeout(2):
+        await lost.wait()
+
+
+async def test_a_lapsed_lease_that_nobody_took_is_taken_up_again(workers: Workers) -> None:
+    holder = await workers.start(ttl_s=0.8)
+    held = await holder.create_held(new_upload())
+    key = f"{workers.prefix}{{{held.upload.id}}}:lease"
+    await workers.redis.delete(key)
+    async with asyncio.timeout(2):
+        while await workers.redis.get(key) is None:
+            await asyncio.sleep(0.01)
+    await holder.commit(held, Changes(tail=[b"x"]))
+
+
+async def test_scripts_that_redis_forgot_are_loaded_again(
+    records: RedisRecords, workers: Workers
+) -> None:
+    held = await records.create_held(new_upload())
+    await records.commit(held, Changes(tail=[b"acknowledged"]))
+    await workers.redis.script_flush()
+    await records.commit(held, Changes(tail=[b" twice?"]))
+    assert await records.read_tail(held) == b"acknowledged twice?"
+
+
+async def test_a_repeated_commit_adds_no_bytes(records: RedisRecords) -> None:
+    """A client repeats a commit whose answer it lost; the second must find nothing left to do."""
+    held = await records.create_held(new_upload())
+    await records.commit(held, Changes(tail=[b"first"]))
+    before = held.upload
+    changes = Changes(tail=[b" second"])
+    await records.commit(held, changes)
+    after, held.upload = held.upload, before
+    await records.commit(held, changes)
+    assert held.upload == after
+    assert await records.read_tail(held) == b"first second"
+
+
+async def test_a_tail_that_vanished_takes_the_upload_back_to_its_parts(
+    records: RedisRecords, workers: Workers
+) -> None:
+    held = await records.create_held(new_upload())
+    await records.commit(held, Changes(multipart_id="m"))
+    await records.commit(held, Changes(etags=['"a"'], tail=[b"x"]), release=True)
+    [tail] = [key for key in await workers.keys() if ":tail:" in key]
+    await workers.redis.delete(tail)
+    assert (await records.inspect(held.upload.id)).offset == P
+    again = await records.acquire(held.upload.id)
+    await records.commit(again, Changes(tail=[b"y"]))
+    assert await records.read_tail(again) == b"y"

@@ -1,0 +1,143 @@
+"""uvicorn's HTTP/1.1 protocol, with three things closed that it leaves open.
+
+- *What is not body has no bound*, in size or time: a client may send headers, trailers or a
+  request line for ever, and they are kept in memory. Here they are counted and timed.
+- *A body behind an offered upgrade is read as the next request.* The parser stops at the head of a
+  request that offers another protocol (Java's HttpClient offers h2c with every first request), and
+  uvicorn lets it go on with whatever follows. We speak no other protocol, so the offer is declined:
+  the head is parsed again without it (RFC 9110, 7.8: a server may ignore Upgrade).
+- *Trailers are added to the request's headers*, where a late `Upload-Offset` would be taken for the
+  one that was checked. Here they are dropped (RFC 9110, 6.5.1: only what is known to be safe may
+  be merged).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tusd_s3 import limits
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+HEAD_MAX_BYTES: Final = 64 * limits.KIB
+"""Bytes of a request in a row that are not body: request line and headers, or trailers. Common
+servers allow 8 to 64 KiB; more is no client of ours. One read beyond it may be kept."""
+
+HEAD_MAX_S: Final = 30.0
+"""From the opening of a connection, or the first byte of a further request, to its last header."""
+
+_TOO_LONG: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-length: 0\r\nconnection: close\r\n\r\n"
+)
+_OFFER_HEADERS: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """See the module's text."""
+
+    _overhead_bytes = 0
+    _progressed = False
+    _awaits_head = True
+    _offered_upgrade = False
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The first head is due from now on."""
+        super().connection_made(transport)
+        self._arm_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """No head is due any more."""
+        self._disarm_head_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and count what was neither a body nor the end of a head or message."""
+        self._unset_keepalive_if_required()
+        self._progressed = False
+        self._feed(data)
+        self._overhead_bytes = 0 if self._progressed else self._overhead_bytes + len(data)
+        if self._overhead_bytes > HEAD_MAX_BYTES:
+            self._refuse(_TOO_LONG)
+        elif self._awaits_head and self._overhead_bytes and self._head_timer is None:
+            self._arm_head_timer()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            head = self._head_without_offer()
+            if head is None:
+                self.send_400_response("Invalid HTTP request received.")
+                return
+            self._offered_upgrade = False
+            self.parser = httptools.HttpRequestParser(self)
+            self._feed(head + data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _head_without_offer(self) -> bytes | None:
+        """The request's head again; None for CONNECT, whose body is another protocol's."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            return None
+        lines = [method + b" " + self.url + b" HTTP/" + self.parser.get_http_version().encode()]
+        lines += [
+            name + b": " + value for name, value in self.headers if name not in _OFFER_HEADERS
+        ]
+        return b"\r\n".join([*lines, b"", b""])
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; or, after the head, a trailer, which is dropped."""
+        if self._awaits_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """A head is whole. One with an offer will come again without it."""
+        self._progressed = True
+        if self.parser.should_upgrade():
+            self._offered_upgrade = True
+            return
+        self._awaits_head = False
+        self._disarm_head_timer()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Bytes of a body came; they are bounded by whoever reads them."""
+        self._progressed = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The next bytes begin another head."""
+        self._progressed = True
+        if self._offered_upgrade:
+            return
+        self._awaits_head = True
+        super().on_message_complete()
+
+    def _refuse(self, response: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first head
+        if self._awaits_head and (cycle is None or cycle.response_complete):
+            self.transport.write(response)
+        self.transport.close()
+
+    def _arm_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_MAX_S, self._head_overdue)
+
+    def _disarm_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_overdue(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
