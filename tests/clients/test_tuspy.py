@@ -44,11 +44,8 @@ def assert_stored(world: World, url: str, body: bytes) -> None:
     assert world.object_of(path_of(url)) == body
 
 
-@pytest.mark.filterwarnings(
-    # tuspy opens the file again for every request and leaves it to the collector to close.
-    "ignore:unclosed file:ResourceWarning",
-    "ignore:Exception ignored in.*FileIO:pytest.PytestUnraisableExceptionWarning",
-)
+# tuspy opens the file anew for every request and leaves it to the collector to close.
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_a_file_in_one_request(world: World, tus: Start, tmp_path: Path) -> None:
     body = body_of(12 * MIB + 345)
     file = tmp_path / "whole.bin"

@@ -15,8 +15,9 @@ from tusd_s3 import errors, limits
 from tusd_s3.model.layout import PartLayout
 from tusd_s3.model.upload import Upload, UploadState, new_upload_id
 from tusd_s3.ports import Changes, Held, StopReason
-from tusd_s3.stores.redis import RedisOptions, RedisRecords, open_redis
-from tusd_s3.stores.redis.client import Client
+from tusd_s3.stores.redis import RedisOptions, RedisRecords, open_redis, scripts
+from tusd_s3.stores.redis.client import Client, run_script
+from tusd_s3.stores.redis.keys import Keys
 from tusd_s3.stores.redis.leases import LeaseOptions
 
 P = limits.S3_PART_SIZE_MIN_BYTES
@@ -273,9 +274,25 @@ async def test_a_lapsed_lease_that_nobody_took_is_taken_up_again(workers: Worker
     key = f"{workers.prefix}{{{held.upload.id}}}:lease"
     await workers.redis.delete(key)
     async with asyncio.timeout(2):
-        while await workers.redis.get(key) is None:
+        while await workers.redis.get(key) is None:  # noqa: ASYNC110 - Redis has no event for it
             await asyncio.sleep(0.01)
     await holder.commit(held, Changes(tail=[b"x"]))
+
+
+@pytest.mark.parametrize("how", ["release", "commit", "forget"])
+async def test_a_renewal_that_comes_after_the_release_does_not_bring_the_lease_back(
+    records: RedisRecords, workers: Workers, how: str
+) -> None:
+    held = await records.create_held(new_upload())
+    if how == "release":
+        await records.release(held)
+    elif how == "commit":
+        await records.commit(held, Changes(), release=True)
+    else:
+        await records.forget(held)
+    keys = Keys(workers.prefix).all_of(held.upload.id)
+    assert await run_script(workers.redis, scripts.RENEW, keys, held.token, 1000) == b"lost"
+    assert not [key for key in await workers.keys() if key.endswith(":lease")]
 
 
 async def test_scripts_that_redis_forgot_are_loaded_again(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -41,7 +42,7 @@ def summary(part: PlannedPart) -> tuple[int, int, bytes]:
 
 def chunked(body: bytes, cuts: Iterable[int]) -> list[bytes]:
     edges = [0, *sorted({cut for cut in cuts if 0 < cut < len(body)}), len(body)]
-    return [body[low:high] for low, high in zip(edges, edges[1:], strict=False)]
+    return [body[low:high] for low, high in pairwise(edges)]
 
 
 def body_of(size: int) -> bytes:

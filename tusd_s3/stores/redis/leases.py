@@ -134,7 +134,6 @@ class LeaseKeeper:
             scripts.RENEW,
             self._keys.all_of(held.upload.id),
             held.token,
-            held.fence,
             self.options.ttl_ms,
         )
         return answer

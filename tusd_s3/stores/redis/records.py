@@ -77,6 +77,7 @@ class RedisRecords:
         asked_at_s, token = time.monotonic(), self._keeper.new_token()
         with translated():
             calls = self._new(upload, fence=1)
+            calls.hset(self._keys.record(upload.id), "holder", token)
             calls.set(self._keys.lease(upload.id), token, px=self._options.ttl_ms)
             await calls.execute()
         return self._hold(upload, 1, token, asked_at_s)

@@ -12,7 +12,8 @@ KEYS are always record, parts, lease, waiting. The tail's name is made from the 
 script; it shares the record's hash tag, hence its slot.
 
 Fields of the record: key, length, metadata, expires, layout, parts, multipart, recovery, state,
-fence (number of the last acquisition), base and tail (first offset and length of the tail).
+fence (number of the last acquisition), holder (token of the lease until it is given up), base and
+tail (first offset and length of the tail).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ local function free(prefix, id)
     redis.call('PUBLISH', prefix .. 'worker:' .. worker, 'free ' .. id)
   end
   redis.call('DEL', KEYS[3], KEYS[4])
+  redis.call('HDEL', KEYS[1], 'holder')
 end
 """
 
@@ -81,6 +83,7 @@ end
 if not owner then
   local old = tail_of(fence, redis.call('HGET', KEYS[1], 'base'))
   fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
+  redis.call('HSET', KEYS[1], 'holder', ARGV[1])
   redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[2])
   if redis.call('EXISTS', old) == 1 then
     redis.call('RENAME', old, tail_of(fence, redis.call('HGET', KEYS[1], 'base')))
@@ -146,19 +149,22 @@ return 'ok'
 
 RENEW = Script(
     """
--- ARGV: token, fence, lease ttl (ms)
+-- ARGV: token, lease ttl (ms)
 local owner = redis.call('GET', KEYS[3])
 if owner == ARGV[1] then
-  redis.call('PEXPIRE', KEYS[3], ARGV[3])
-elseif owner or redis.call('HGET', KEYS[1], 'fence') ~= ARGV[2] then
+  redis.call('PEXPIRE', KEYS[3], ARGV[2])
+elseif owner or redis.call('HGET', KEYS[1], 'holder') ~= ARGV[1] then
   return 'lost'
 else
-  redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[3])
+  redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[2])
 end
 return redis.call('EXISTS', KEYS[4]) == 1 and 'wanted' or 'ok'
 """
 )
-"""Prolong a lease, also one that ran out while nobody else wanted it; say whether it is wanted."""
+"""Prolong a lease, also one that ran out while nobody else wanted it; say whether it is wanted.
+
+The record's `holder` tells a lease that ran out from one that was given up while its renewal was
+on the way: that one must not come back, or it would block the upload for a whole TTL."""
 
 RELEASE = Script(
     _NOTIFY
