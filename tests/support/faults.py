@@ -71,20 +71,26 @@ Fault = Answer | Delay | Cut | Hold
 
 
 @dataclass(slots=True)
-class _Rule(Generic[C]):
+class Rule(Generic[C]):
+    """Which calls a fault hits. `hits`: how many it has hit, for tests that rest on it."""
+
     applies: Callable[[C], bool]
     fault: Fault
     first: int
     times: int | None
     seen: int = 0
+    hits: int = 0
 
-    def hits(self, call: C) -> bool:
+    def takes(self, call: C) -> bool:
+        """Count the call if the rule is about it; whether the fault hits it."""
         if not self.applies(call):
             return False
         self.seen += 1
-        return self.first <= self.seen and (
+        hit = self.first <= self.seen and (
             self.times is None or self.seen < self.first + self.times
         )
+        self.hits += hit
+        return hit
 
 
 class RuleBook(Generic[C]):
@@ -92,20 +98,22 @@ class RuleBook(Generic[C]):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rules: list[_Rule[C]] = []
+        self._rules: list[Rule[C]] = []
 
     def add(
         self, applies: Callable[[C], bool], fault: Fault, *, nth: int, times: int | None
-    ) -> None:
+    ) -> Rule[C]:
         """`fault` hits the `nth` call (counted from now) that `applies`, and the next ones up to
         `times`; None means for ever."""
+        rule = Rule(applies, fault, nth, times)
         with self._lock:
-            self._rules.append(_Rule(applies, fault, nth, times))
+            self._rules.append(rule)
+        return rule
 
     def fault_for(self, call: C) -> Fault | None:
         """What happens to this call. Every rule counts it; the first that hits decides."""
         with self._lock:
-            hits = [rule.fault for rule in self._rules if rule.hits(call)]
+            hits = [rule.fault for rule in self._rules if rule.takes(call)]
         return hits[0] if hits else None
 
     def clear(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tests.support.faults import Answer, Cut, Delay, Fault, Hold, RuleBook, Stage
+from tests.support.faults import Answer, Cut, Delay, Fault, Hold, Rule, RuleBook, Stage
 from tests.support.proxy import READ_BYTES, Proxy
 from tests.support.resp import CommandReader
 
@@ -59,14 +59,16 @@ class RedisProxy(Proxy):
         """Where the server finds this proxy."""
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def fail(self, name: str, fault: Fault, *, nth: int = 1, times: int | None = 1) -> None:
+    def fail(
+        self, name: str, fault: Fault, *, nth: int = 1, times: int | None = 1
+    ) -> Rule[list[str]]:
         """`fault` hits the `nth` command of this name ("" for any) from now on, `times` times."""
         assert not isinstance(fault, Answer), "answers are S3's"
 
         def applies(command: list[str]) -> bool:
             return name in ("", command[0].upper())
 
-        self.rules.add(applies, fault, nth=nth, times=times)
+        return self.rules.add(applies, fault, nth=nth, times=times)
 
     def trips(self) -> list[Trip]:
         """All round trips so far that were not upkeep."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tests.support.faults import Answer, Cut, Delay, Fault, Hold, RuleBook, Stage
+from tests.support.faults import Answer, Cut, Delay, Fault, Hold, Rule, RuleBook, Stage
 from tests.support.proxy import READ_BYTES, Proxy
 from tests.support.s3_calls import Call, S3Call, classify
 
@@ -70,7 +70,7 @@ class S3Proxy(Proxy):
         times: int | None = 1,
         key_part: str = "",
         part_number: int | None = None,
-    ) -> None:
+    ) -> Rule[Call]:
         """`fault` hits the `nth` call of this kind from now on, `times` times (None: for ever).
 
         key_part: only calls with this in their key count. part_number: only this part's.
@@ -83,7 +83,7 @@ class S3Proxy(Proxy):
                 and (part_number is None or call.part_number == part_number)
             )
 
-        self.rules.add(applies, fault, nth=nth, times=times)
+        return self.rules.add(applies, fault, nth=nth, times=times)
 
     def counts(self, key_part: str = "") -> Counter[S3Call]:
         """How many calls of each kind came so far, of those with `key_part` in their key."""
