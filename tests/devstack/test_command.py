@@ -8,12 +8,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
 import pytest
+
+from tests.support.bodies import MIB, body_of
+from tests.support.tus import RawClient, id_of
+from tests.support.waiting import eventually
 
 _STOPS_WITHIN_S = 30.0
 
@@ -41,8 +47,9 @@ def dev_command(port: int, data_dir: Path) -> list[str]:
     return [sys.executable, "-m", "tusd_s3", "dev", f"--port={port}", f"--data-dir={data_dir}"]
 
 
-@pytest.fixture
-def dev(tmp_path: Path) -> Iterator[DevStack]:
+@contextmanager
+def running_dev(tmp_path: Path) -> Iterator[DevStack]:
+    """A running one; leaving the block kills it, unless it has ended."""
     data_dir = tmp_path / "data"
     environment = os.environ | {"AWS_PROFILE": "not-there", "AWS_SESSION_TOKEN": "stale"}
     with (
@@ -62,6 +69,19 @@ def dev(tmp_path: Path) -> Iterator[DevStack]:
             yield DevStack(process, "".join(lines), data_dir)
         finally:
             process.kill()
+
+
+@pytest.fixture
+def dev(tmp_path: Path) -> Iterator[DevStack]:
+    with running_dev(tmp_path) as dev:
+        yield dev
+
+
+def client_of(dev: DevStack) -> RawClient:
+    split = urlsplit(dev.address("Uploads"))
+    assert split.hostname is not None
+    assert split.port is not None
+    return RawClient((split.hostname, split.port), split.path)
 
 
 def run_pasted(command: str) -> str:
@@ -92,6 +112,32 @@ def test_a_signal_stops_everything_and_that_is_success(
     dev.process.send_signal(number)
     assert dev.process.wait(_STOPS_WITHIN_S) == 0
     assert not [process for process in family if process.is_running()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_upload_goes_on_after_a_restart_over_the_same_data(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    body = body_of(12 * MIB + 7)
+    cut = 6 * MIB + 1  # a part in S3, and a tail in Redis
+    with running_dev(tmp_path) as dev:
+        client = client_of(dev)
+        path = client.new_upload(len(body))
+        assert client.patch(path, 0, body[:cut]).offset == cut
+        family = dev.family()
+        dev.process.send_signal(number)
+        dev.process.wait(_STOPS_WITHIN_S)
+        eventually(
+            lambda: not any(process.is_running() for process in family),
+            within_s=_STOPS_WITHIN_S,
+            what="no server is orphaned",
+        )
+    with running_dev(tmp_path) as dev:
+        client = client_of(dev)
+        assert client.offset_of(path) == cut
+        assert client.patch(path, cut, body[cut:]).offset == len(body)
+        listed = httpx.get(dev.address("Page") + "finished.json").json()["objects"]
+        assert [(item["key"], item["size_bytes"]) for item in listed] == [(id_of(path), len(body))]
 
 
 def test_a_port_in_use_is_one_sentence_and_starts_nothing(tmp_path: Path) -> None:
