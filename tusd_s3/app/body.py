@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from tusd_s3 import limits
 from tusd_s3.ports import BodyEnd
+
+UNREAD_KEY: Final = "tusd_s3.unread"
+"""Scope key under which our own HTTP server leaves what it had read of a body when the connection
+ended. ASGI has no place for it, and uvicorn drops it."""
 
 DISCARD_MAX_BYTES: Final = 16 * limits.MIB
 """What is read and thrown away of a refused body. Many clients look at the response only once
@@ -26,12 +30,16 @@ DISCARD_MAX_S: Final = 2.0
 class AsgiBody:
     """The body of one request.
 
+    scope: the request's own; a server may leave the end of a cut body there (`UNREAD_KEY`).
     expected: whether the request's headers announce a body.
     awaits_continue: whether the client waits for `100 Continue` before it sends one; the server
         sends it with the first `read`.
     """
 
-    def __init__(self, receive: Receive, *, expected: bool, awaits_continue: bool) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, *, expected: bool, awaits_continue: bool
+    ) -> None:
+        self._scope = scope
         self._receive = receive
         self._awaits_continue = awaits_continue
         self._end: BodyEnd | None = None if expected else BodyEnd.COMPLETE
@@ -48,7 +56,8 @@ class AsgiBody:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 self._end = BodyEnd.DISCONNECTED
-                break
+                unread: bytes = self._scope.pop(UNREAD_KEY, b"")
+                return unread or self._end
             if not message.get("more_body", False):
                 self._end = BodyEnd.COMPLETE
             chunk: bytes = message.get("body", b"")

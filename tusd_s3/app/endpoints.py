@@ -39,6 +39,7 @@ class Endpoint:
         """Answer one request."""
         fields = Fields(scope["headers"])
         body = AsgiBody(
+            scope,
             receive,
             expected=_announces_body(fields),
             awaits_continue="Expect" in fields,
@@ -129,7 +130,7 @@ class Resource(Endpoint):
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
     """Every other path."""
     expected = _announces_body(Fields(scope["headers"]))
-    body = AsgiBody(receive, expected=expected, awaits_continue=False)
+    body = AsgiBody(scope, receive, expected=expected, awaits_continue=False)
     await respond(tus1.render_error(errors.NotFound()), scope, body, send)
 
 

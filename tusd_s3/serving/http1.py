@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol, with three things closed that it leaves open.
+"""uvicorn's HTTP/1.1 protocol, with four things closed that it leaves open.
 
 - *What is not body has no bound*, in size or time: a client may send headers, trailers or a
   request line for ever, and they are kept in memory. Here they are counted and timed.
@@ -9,6 +9,8 @@
 - *Trailers are added to the request's headers*, where a late `Upload-Offset` would be taken for the
   one that was checked. Here they are dropped (RFC 9110, 6.5.1: only what is known to be safe may
   be merged).
+- *What it has read of a body when the connection ends is dropped*, up to 320 KiB of it. Here the
+  application finds it in the request's scope, and stores it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tusd_s3 import limits
+from tusd_s3.app.body import UNREAD_KEY
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -53,8 +56,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._arm_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """No head is due any more."""
+        """No head is due any more; what was read of a body is left for the application."""
         self._disarm_head_timer()
+        cycle = self._last_cycle
+        if cycle is not None and cycle.body and not cycle.response_complete:
+            cycle.scope[UNREAD_KEY] = bytes(cycle.body)  # type: ignore[typeddict-unknown-key]
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -121,10 +127,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._awaits_head = True
         super().on_message_complete()
 
+    @property
+    def _last_cycle(self) -> RequestResponseCycle | None:
+        # uvicorn declares it as never None, which it is before the first head.
+        return cast("RequestResponseCycle | None", self.cycle)
+
     def _refuse(self, response: bytes) -> None:
         if self.transport.is_closing():
             return
-        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first head
+        cycle = self._last_cycle
         if self._awaits_head and (cycle is None or cycle.response_complete):
             self.transport.write(response)
         self.transport.close()
