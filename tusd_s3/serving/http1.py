@@ -31,6 +31,10 @@ HEAD_MAX_BYTES: Final = 64 * limits.KIB
 """Bytes of a request in a row that are not body: request line and headers, or trailers. Common
 servers allow 8 to 64 KiB; more is no client of ours. One read beyond it may be kept."""
 
+LINGER_MAX_S: Final = 1.0
+"""How long a connection with a refused head stays open, its bytes unread: one that is closed with
+bytes on the way is reset, and a reset takes the response along."""
+
 HEAD_MAX_S: Final = 30.0
 """From the opening of a connection, or the first byte of a further request, to its last header."""
 
@@ -48,6 +52,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _progressed = False
     _awaits_head = True
     _offered_upgrade = False
+    _refused = False
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -65,6 +70,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, and count what was neither a body nor the end of a head or message."""
+        if self._refused:
+            return
         self._unset_keepalive_if_required()
         self._progressed = False
         self._feed(data)
@@ -133,22 +140,27 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return cast("RequestResponseCycle | None", self.cycle)
 
     def _refuse(self, response: bytes) -> None:
+        """Answer, if a response is due, and close a little later; what still comes is dropped."""
         if self.transport.is_closing():
             return
+        self._refused = True
+        self._disarm_head_timer()
         cycle = self._last_cycle
         if self._awaits_head and (cycle is None or cycle.response_complete):
             self.transport.write(response)
-        self.transport.close()
+            self._head_timer = self.loop.call_later(LINGER_MAX_S, self._close)
+        else:
+            self.transport.close()
 
     def _arm_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(HEAD_MAX_S, self._head_overdue)
+        self._head_timer = self.loop.call_later(HEAD_MAX_S, self._close)
 
     def _disarm_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _head_overdue(self) -> None:
+    def _close(self) -> None:
         self._head_timer = None
         if not self.transport.is_closing():
             self.transport.close()
