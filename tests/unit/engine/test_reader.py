@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tusd_s3.engine.reader import DRAIN_MAX_S, BodyReader
+from tusd_s3.engine.reader import DRAIN_MAX_S, DRAIN_PAUSE_S, BodyReader
 from tusd_s3.ports import BodyEnd, StopReason
 
 
@@ -94,6 +94,24 @@ async def test_what_is_at_hand_is_drained_before_letting_go() -> None:
         source.send(b"x")
     reader.stop(StopReason.RELEASE_REQUESTED)
     assert await collect(reader) == (b"x" * 1000, StopReason.RELEASE_REQUESTED)
+
+
+async def test_bytes_that_come_with_short_pauses_are_drained_too() -> None:
+    source = Source()
+    reader = reader_of(source)
+
+    async def trickle() -> None:
+        for _ in range(30):
+            source.send(b"x")
+            await asyncio.sleep(DRAIN_PAUSE_S / 10)
+        source.send(BodyEnd.COMPLETE)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(trickle())
+        collecting = group.create_task(collect(reader))
+        await asyncio.sleep(0)
+        reader.stop(StopReason.SHUTDOWN)
+    assert collecting.result() == (b"x" * 30, BodyEnd.COMPLETE)
 
 
 async def test_a_body_that_goes_on_is_cut_when_the_drain_has_lasted_long_enough() -> None:
