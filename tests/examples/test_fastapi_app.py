@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from tests.support.server import StoreSettings, free_port
 from tests.support.stores import Bucket
-from tests.support.tus import RawClient, id_of
+from tests.support.tus import RawClient, id_of, patch_headers
 from tests.support.waiting import eventually
 from tusd_s3 import Settings, create_app
 
@@ -79,6 +79,22 @@ def test_two_mounts_of_different_paths_make_their_own_locations(
         for mount in ("/a/", "/b/c/"):
             location = RawClient(("127.0.0.1", port), mount).create(1).headers["Location"]
             assert location.startswith(f"http://127.0.0.1:{port}{mount}")
+
+
+def test_a_body_behind_an_offered_upgrade_is_refused_where_the_host_s_server_would_lose_it(
+    host: FastAPI,
+) -> None:
+    with served(host) as port:
+        client = RawClient(("127.0.0.1", port), "/media/files/")
+        path, victim = client.new_upload(1000), client.new_upload(10)
+        hidden = b"DELETE %s HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\n\r\n" % victim.encode()
+        offer = {"Connection": "Upgrade", "Upgrade": "h2c"}
+        with client.connect() as connection:
+            connection.send_head("PATCH", path, patch_headers(0, len(hidden)) | offer)
+            assert connection.read_response("PATCH").status == 400
+            connection.send_until_closed(hidden)
+        assert client.head(victim).status == 200
+        assert client.head(path).offset == 0
 
 
 def test_without_its_lifespan_the_application_says_what_is_missing(

@@ -65,3 +65,49 @@ def test_many_requests_on_one_connection_are_no_long_head(client: RawClient) -> 
         for _ in range(100):
             connection.send_head("OPTIONS", client.base_path, {"X-Filler": "x" * 4000})
             assert connection.read_response("OPTIONS").status == 204
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "HEAD", "PATCH"])
+def test_a_client_that_closes_its_sending_side_gets_its_response(
+    client: RawClient, method: str
+) -> None:
+    path = client.new_upload(3)
+    with client.connect() as connection:
+        if method == "PATCH":
+            connection.send_head(method, path, patch_headers(0, 3))
+            connection.send(b"abc")
+        else:
+            connection.send_head(method, path, {"Tus-Resumable": "1.0.0"})
+        connection.finish()
+        assert connection.read_response(method).status in {200, 204}
+        assert connection.read_until_closed() == b""
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"NONSENSE\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /files/ HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+        b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_400_in_the_form_of_all_errors(
+    client: RawClient, request_bytes: bytes
+) -> None:
+    with client.connect() as connection:
+        connection.send(request_bytes)
+        response = connection.read_response("POST")
+        assert (response.status, response.code) == (400, "bad_request")
+        assert response.headers["Tus-Resumable"] == "1.0.0"
+
+
+def test_a_body_whose_framing_breaks_keeps_what_came_before(client: RawClient) -> None:
+    path = client.new_upload(10)
+    with client.connect() as connection:
+        connection.send_head("PATCH", path, patch_headers(0, None))
+        connection.send_chunk(b"abc")
+        connection.assert_silent_for(0.3)
+        connection.send(b"not a chunk size\r\n")
+        assert connection.read_response("PATCH").status == 400
+    assert client.offset_of(path) == 3

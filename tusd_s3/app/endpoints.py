@@ -52,6 +52,7 @@ class Endpoint:
             if method not in self.allow:
                 raise errors.MethodNotAllowed(self.allow)
             tus1.check_version(method, fields)
+            _refuse_upgrade(fields, body)
             if method == "OPTIONS":
                 return tus1.render_options(max_bytes=self._max_upload_bytes)
             return await self.handle(method, scope, fields, body)
@@ -132,6 +133,16 @@ async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
     expected = _announces_body(Fields(scope["headers"]))
     body = AsgiBody(scope, receive, expected=expected, awaits_continue=False)
     await respond(tus1.render_error(errors.NotFound()), scope, body, send)
+
+
+def _refuse_upgrade(fields: Fields, body: AsgiBody) -> None:
+    """Refuse a body behind an offer of another protocol.
+
+    Our own HTTP server declines such offers unseen. uvicorn's takes the body for the next request:
+    where it serves a host application of ours, the connection must not go on.
+    """
+    if body.is_pending and "Upgrade" in fields:
+        raise errors.InvalidHeader("Upgrade", "expected no offer of another protocol with a body")
 
 
 def _announces_body(fields: Fields) -> bool:

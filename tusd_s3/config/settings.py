@@ -73,8 +73,8 @@ class Settings(BaseSettings):
     )  # fmt: skip
     s3_object_key: KeyTemplate = _setting(
         _S3, "TEMPLATE", "{id}",
-        "Template of an object's key after the prefix. The default, the upload's random id, "
-        "cannot collide and cannot be guessed.",
+        "Template of an object's key after the prefix, from {id} and {filename}, such as "
+        "{id}/{filename}. The default, the upload's random id, cannot collide or be guessed.",
     )  # fmt: skip
     s3_part_size: SizeBytes = _setting(
         _S3, "SIZE", limits.S3_PART_SIZE_MIN_BYTES,

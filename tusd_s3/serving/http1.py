@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol, with four things closed that it leaves open.
+"""uvicorn's HTTP/1.1 protocol, with five things closed that it leaves open.
 
 - *What is not body has no bound*, in size or time: a client may send headers, trailers or a
   request line for ever, and they are kept in memory. Here they are counted and timed.
@@ -11,6 +11,8 @@
   be merged).
 - *What it has read of a body when the connection ends is dropped*, up to 320 KiB of it. Here the
   application finds it in the request's scope, and stores it.
+- *A client that sends a request and then closes its sending side gets no response.* Here it does:
+  a half-closed connection is as good as a whole one for that (RFC 9112, 9.6).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tusd_s3 import limits
 from tusd_s3.app.body import UNREAD_KEY
+from tusd_s3.protocol import tus1
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -38,9 +41,23 @@ bytes on the way is reset, and a reset takes the response along."""
 HEAD_MAX_S: Final = 30.0
 """From the opening of a connection, or the first byte of a further request, to its last header."""
 
-_TOO_LONG: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-length: 0\r\nconnection: close\r\n\r\n"
+
+def _plain_response(status_line: str, text: str) -> bytes:
+    """An error of this layer, in the form that all errors of the server have."""
+    head = (
+        f"HTTP/1.1 {status_line}\r\ntus-resumable: {tus1.VERSION}\r\n"
+        "content-type: text/plain; charset=utf-8\r\n"
+        f"content-length: {len(text)}\r\nconnection: close\r\n\r\n"
+    )
+    return f"{head}{text}".encode("ascii")
+
+
+_TOO_LONG: Final = _plain_response(
+    "431 Request Header Fields Too Large",
+    f"header_too_long: A request's headers may have at most {HEAD_MAX_BYTES} bytes.\n",
+)
+_MALFORMED: Final = _plain_response(
+    "400 Bad Request", "bad_request: This is not a well-formed HTTP/1.1 request.\n"
 )
 _OFFER_HEADERS: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
@@ -68,6 +85,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             cycle.scope[UNREAD_KEY] = bytes(cycle.body)  # type: ignore[typeddict-unknown-key]
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """The client sends no more; while a whole request is being answered, that is fine."""
+        cycle = self._last_cycle
+        if cycle is None or cycle.more_body or cycle.response_complete:
+            return None
+        cycle.keep_alive = False
+        return True
+
     def data_received(self, data: bytes) -> None:
         """Parse, and count what was neither a body nor the end of a head or message."""
         if self._refused:
@@ -87,13 +112,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as offer:
             head = self._head_without_offer()
             if head is None:
-                self.send_400_response("Invalid HTTP request received.")
+                self._refuse(_MALFORMED)
                 return
             self._offered_upgrade = False
             self.parser = httptools.HttpRequestParser(self)
             self._feed(head + data[offer.args[0] :])
         except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
+            self._refuse(_MALFORMED)
 
     def _head_without_offer(self) -> bytes | None:
         """The request's head again; None for CONNECT, whose body is another protocol's."""
@@ -140,17 +165,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return cast("RequestResponseCycle | None", self.cycle)
 
     def _refuse(self, response: bytes) -> None:
-        """Answer, if a response is due, and close a little later; what still comes is dropped."""
+        """Answer and close. What still comes is dropped."""
         if self.transport.is_closing():
             return
         self._refused = True
         self._disarm_head_timer()
         cycle = self._last_cycle
-        if self._awaits_head and (cycle is None or cycle.response_complete):
+        if cycle is None or cycle.response_complete:
             self.transport.write(response)
             self._head_timer = self.loop.call_later(LINGER_MAX_S, self._close)
-        else:
-            self.transport.close()
+            return
+        # In the middle of a body: the application must learn at once that no more will come.
+        if not cycle.response_started:
+            self.transport.write(response)
+        self.transport.close()
 
     def _arm_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_MAX_S, self._close)
