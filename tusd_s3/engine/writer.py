@@ -284,8 +284,15 @@ class UploadWriter:
         return next((failure for failure in failures if failure is not None), None)
 
     async def _land_all(self) -> errors.UploadError | None:
-        """Wait until nothing is in flight any more; the first failure in order."""
-        if running := self._running:
+        """Wait until nothing is in flight any more; the first failure in order.
+
+        Also for the start of the multipart upload, which commits too: parts that were given up
+        no longer wait for it, and two commits must not cross.
+        """
+        running = self._running
+        if self._multipart is not None and not self._multipart.done():
+            running.append(self._multipart)
+        if running:
             await asyncio.wait(running)
         return self._failure
 
