@@ -24,6 +24,7 @@ and dashboards match on it, so a code is never renamed or reused.
         ├── ShuttingDown            503  shutting_down
         ├── StorageUnavailable      503  storage_unavailable
         │   └── StorageRefused      500  storage_refused
+        │       └── NoSuchObject    500  storage_refused
         ├── StateUnavailable        503  state_unavailable
         └── LeaseLost               503  lease_lost
 
@@ -211,6 +212,10 @@ class StorageRefused(StorageUnavailable):
     status = 500
     code = "storage_refused"
     sentence = "The storage behind this server refused the request."
+
+
+class NoSuchObject(StorageRefused):
+    """S3 has no object under this key. For the layers within; a client never asks for a key."""
 
 
 class StateUnavailable(TemporaryError):

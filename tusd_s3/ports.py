@@ -100,6 +100,21 @@ class Changes:
     expires_at_s: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What S3 alone knows of an upload.
+
+    upload: as its record would be; complete if the object exists, else with the parts that are
+        stored in a row from the first one.
+    etags: of those parts.
+    changed_at_s: Unix time of the last sign of life.
+    """
+
+    upload: Upload
+    etags: Sequence[str]
+    changed_at_s: float
+
+
 class UploadRecords(Protocol):
     """Records, tails and leases: one store, because each step must cover all three atomically.
 
@@ -115,6 +130,10 @@ class UploadRecords(Protocol):
 
     async def create_held(self, upload: Upload) -> Held:
         """Store a new record and take its lease, in one step."""
+        ...
+
+    async def restore(self, upload: Upload, etags: Sequence[str]) -> None:
+        """Store a record again that was lost, unless there is one by now."""
         ...
 
     async def acquire(self, upload_id: UploadId) -> Held:
@@ -194,6 +213,11 @@ class Objects(Protocol):
 
     async def put_recovery(self, upload: Upload) -> None:
         """Store what is needed to rebuild the record of an upload with parts."""
+        ...
+
+    async def recover(self, upload_id: UploadId) -> Recovered | None:
+        """The upload as S3 knows it; None if there is no recovery object, or nothing is left of
+        what it speaks of."""
         ...
 
     async def delete_recovery(self, upload_id: UploadId) -> None:

@@ -95,8 +95,8 @@ class Proxy(ABC):
                 *self.upstream, limit=READ_BYTES
             )
             await self.handle((reader, writer), (store_reader, store_writer))
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except* (OSError, asyncio.IncompleteReadError):
+            pass  # one side went away, alone or while both directions were being copied
         finally:
             writer.transport.abort()
             if store_writer is not None:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from tusd_s3 import errors
 from tusd_s3.engine.options import EngineOptions
 from tusd_s3.engine.reader import BodyReader
+from tusd_s3.engine.recovery import RecoveringRecords
 from tusd_s3.engine.writer import UploadWriter
 from tusd_s3.model.objects import object_attributes, render_key
 from tusd_s3.model.upload import Upload, UploadId, UploadState, new_upload_id
@@ -42,6 +43,7 @@ class Uploads:
 
     def __init__(self, records: UploadRecords, objects: Objects, options: EngineOptions) -> None:
         self._records = records
+        self._recovering = RecoveringRecords(records, objects, options.lifetime_s)
         self._objects = objects
         self._options = options
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -80,7 +82,7 @@ class Uploads:
         now: browsers' clients retry that one, and give the upload up on anything else.
         """
         try:
-            upload = await self._records.inspect(upload_id)
+            upload = await self._recovering.inspect(upload_id)
             if upload.awaits_completion:
                 upload = await self._complete_in_time(upload_id)
         except errors.TemporaryError as error:
@@ -147,7 +149,7 @@ class Uploads:
     async def _append(
         self, upload_id: UploadId, request: AppendRequest, reader: BodyReader
     ) -> Upload:
-        held = await self._records.acquire(upload_id)
+        held = await self._recovering.acquire(upload_id)
         try:
             declared = self._admit(held.upload, request)
             return await self._receive(held, declared, reader)
@@ -246,7 +248,7 @@ class Uploads:
         return task.result()
 
     async def _complete(self, upload_id: UploadId) -> Upload:
-        held = await self._records.acquire(upload_id)
+        held = await self._recovering.acquire(upload_id)
         try:
             if held.upload.awaits_completion:
                 await self._writer(held, held.upload).complete()
@@ -267,7 +269,7 @@ class Uploads:
             logger.warning("upload %s: its recovery object stays", held.upload.id)
 
     async def _terminate(self, upload_id: UploadId) -> None:
-        held = await self._records.acquire(upload_id)
+        held = await self._recovering.acquire(upload_id)
         try:
             await self._remove(held)
         finally:

@@ -82,7 +82,8 @@ if owner and owner ~= ARGV[1] then
 end
 if not owner then
   local old = tail_of(fence, redis.call('HGET', KEYS[1], 'base'))
-  fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
+  redis.call('HINCRBY', KEYS[1], 'fence', 1)
+  fence = redis.call('HGET', KEYS[1], 'fence') -- as text: Lua would round a large number
   redis.call('HSET', KEYS[1], 'holder', ARGV[1])
   redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[2])
   if redis.call('EXISTS', old) == 1 then
@@ -191,4 +192,22 @@ return 'ok'
 )
 """Remove everything of an upload."""
 
-ALL = (ACQUIRE, INSPECT, COMMIT, RENEW, RELEASE, FORGET)
+RESTORE = Script(
+    """
+-- ARGV: expire at (ms), number of etags, the etags, then field, value, field, value, ...
+if redis.call('EXISTS', KEYS[1]) == 1 then return 'exists' end
+local etags = tonumber(ARGV[2])
+for number = 1, etags do
+  redis.call('HSET', KEYS[2], number, ARGV[2 + number])
+end
+for i = 3 + etags, #ARGV, 2 do
+  redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+end
+redis.call('PEXPIREAT', KEYS[1], ARGV[1])
+redis.call('PEXPIREAT', KEYS[2], ARGV[1])
+return 'ok'
+"""
+)
+"""Store a record that was lost, with the ETags of its parts, unless there is one."""
+
+ALL = (RESTORE, ACQUIRE, INSPECT, COMMIT, RENEW, RELEASE, FORGET)

@@ -21,7 +21,7 @@ class UnreadableRecordError(ValueError):
 
 
 def dump_new(upload: Upload, fence: int) -> dict[str, str]:
-    """All fields of a new record."""
+    """All fields of a record without a tail: a new one, or one that is restored."""
     return {
         "v": FORMAT,
         "key": upload.key,
@@ -29,12 +29,12 @@ def dump_new(upload: Upload, fence: int) -> dict[str, str]:
         "metadata": upload.metadata,
         "expires": str(upload.expires_at_s),
         "layout": upload.layout.dump(),
-        "parts": "0",
-        "multipart": "",
-        "recovery": "0",
+        "parts": str(upload.parts),
+        "multipart": upload.multipart_id or "",
+        "recovery": str(int(upload.recovery_stored)),
         "state": upload.state.value,
         "fence": str(fence),
-        "base": "0",
+        "base": str(upload.parts_bytes),
         "tail": "0",
     }
 

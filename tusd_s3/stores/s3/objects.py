@@ -8,6 +8,8 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import ClientError as HttpClientError
@@ -15,10 +17,18 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from tusd_s3 import errors
 from tusd_s3.model.metadata import ObjectAttributes
-from tusd_s3.model.upload import Upload, UploadId
+from tusd_s3.model.upload import Upload, UploadId, UploadState
+from tusd_s3.ports import Recovered
 from tusd_s3.stores.s3.body import ChunkedBody
 from tusd_s3.stores.s3.client import ATTEMPTS_MAX, S3Options
-from tusd_s3.stores.s3.recovery import dump_recovery, recovery_key
+from tusd_s3.stores.s3.recovery import (
+    DOCUMENT_MAX_BYTES,
+    StoredPart,
+    contiguous_parts,
+    dump_recovery,
+    load_recovery,
+    recovery_key,
+)
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -39,6 +49,13 @@ _ABORT_PAUSE_S = 0.2
 _MD5_ETAG = re.compile(r'"?([0-9a-f]{32})"?')
 _PASSING_CODES = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
 _GONE_CODES = {"NoSuchUpload"}
+_NO_OBJECT_CODES = {"NoSuchKey", "404"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    body: bytes
+    modified: datetime
 
 
 class S3Objects:
@@ -148,6 +165,68 @@ class S3Objects:
                 ContentType="application/json",
             )
 
+    async def recover(self, upload_id: UploadId) -> Recovered | None:
+        """See `ports.Objects.recover`."""
+        document = await self._read(recovery_key(self._prefix, upload_id))
+        if document is None:
+            return None
+        try:
+            upload = load_recovery(upload_id, document.body)
+        except ValueError:
+            logger.error("upload %s: its recovery object cannot be read", upload_id)
+            return None
+        listed = await self._list_parts(upload)
+        if listed is None:
+            return await self._recover_complete(upload)
+        parts = contiguous_parts(upload, listed)
+        changed = max([document.modified, *(part.modified for part in parts)])
+        return Recovered(
+            upload=replace(upload, parts=len(parts)),
+            etags=[part.etag for part in parts],
+            changed_at_s=changed.timestamp(),
+        )
+
+    async def _recover_complete(self, upload: Upload) -> Recovered | None:
+        """The multipart upload is gone: completed, which the object shows, or dropped."""
+        try:
+            async with self._call():
+                head = await self._client.head_object(Bucket=self._bucket, Key=upload.key)
+        except errors.StorageRefused:
+            return None
+        length = head["ContentLength"]
+        if upload.length not in {None, length}:
+            return None
+        whole = replace(upload, length=length, state=UploadState.COMPLETE)
+        return Recovered(upload=whole, etags=(), changed_at_s=head["LastModified"].timestamp())
+
+    async def _read(self, key: str) -> _Document | None:
+        try:
+            async with self._call():
+                answer = await self._client.get_object(Bucket=self._bucket, Key=key)
+                async with answer["Body"] as stream:
+                    return _Document(await stream.read(DOCUMENT_MAX_BYTES), answer["LastModified"])
+        except errors.NoSuchObject:
+            return None
+
+    async def _list_parts(self, upload: Upload) -> list[StoredPart] | None:
+        """All stored parts, in as many pages as it takes; None if S3 knows no such upload."""
+        listed: list[StoredPart] = []
+        pages = self._client.get_paginator("list_parts").paginate(
+            Bucket=self._bucket, Key=upload.key, UploadId=upload.multipart_id or ""
+        )
+        try:
+            async with self._call():
+                async for page in pages:
+                    listed += [
+                        StoredPart(
+                            item["PartNumber"], item["Size"], item["ETag"], item["LastModified"]
+                        )
+                        for item in page.get("Parts", ())
+                    ]
+        except errors.UploadNotFound:
+            return None
+        return listed
+
     async def delete_recovery(self, upload_id: UploadId) -> None:
         """See `ports.Objects.delete_recovery`."""
         await self.delete_object(recovery_key(self._prefix, upload_id))
@@ -205,6 +284,8 @@ def _from_answer(error: ClientError) -> errors.UploadError:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
     if code in _GONE_CODES:
         return errors.UploadNotFound()
+    if code in _NO_OBJECT_CODES:
+        return errors.NoSuchObject()
     logger.warning("S3 refused %s: %s %s", error.operation_name, status, code)
     if status >= 500 or status == 429 or code in _PASSING_CODES:
         return errors.StorageUnavailable()
