@@ -39,8 +39,9 @@ class Workers:
         self, *, ttl_s: float = TTL_S, wait_s: float = WAIT_S
     ) -> AsyncIterator[RedisRecords]:
         options = RedisOptions(url=self._url, prefix=self.prefix, timeout_s=5)
-        async with open_redis(options) as client:
-            records = RedisRecords(client, self.prefix, LeaseOptions(ttl_s=ttl_s, wait_s=wait_s))
+        async with open_redis(options) as client, open_redis(options) as bulk:
+            leases = LeaseOptions(ttl_s=ttl_s, wait_s=wait_s)
+            records = RedisRecords(client, bulk, self.prefix, leases)
             async with records.running():
                 yield records
 

@@ -36,9 +36,13 @@ async def check_stores(settings: Settings) -> None:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Uploads]:
     """A working engine for the time of the block; at its end all that arrived is recorded."""
-    async with open_redis(redis_options(settings)) as redis, open_s3(s3_options(settings)) as s3:
+    async with (
+        open_redis(redis_options(settings)) as redis,
+        open_redis(redis_options(settings)) as bulk,
+        open_s3(s3_options(settings)) as s3,
+    ):
         leases = LeaseOptions(ttl_s=settings.lease_ttl, wait_s=settings.lease_wait)
-        records = RedisRecords(redis, settings.redis_key_prefix, leases)
+        records = RedisRecords(redis, bulk, settings.redis_key_prefix, leases)
         async with records.running():
             uploads = Uploads(
                 records, S3Objects(s3, s3_options(settings)), engine_options(settings)

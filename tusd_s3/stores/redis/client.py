@@ -36,8 +36,8 @@ backoff below, ride out a restart of the connection without holding a request fo
 _BACKOFF_BASE_S = 0.02
 _BACKOFF_CAP_S = 0.5
 
-_CONNECTIONS_MAX = 128
-"""Connections of one worker. A call takes one for its round trip, so this many calls run at once;
+_CONNECTIONS_MAX = 64
+"""Connections of one client. A call takes one for its round trip, so this many calls run at once;
 further ones wait in line."""
 
 

@@ -31,13 +31,16 @@ from tusd_s3 import errors
 from tusd_s3.model.upload import UploadId
 from tusd_s3.ports import Held, StopReason
 from tusd_s3.stores.redis import scripts
-from tusd_s3.stores.redis.client import Client, run_script
+from tusd_s3.stores.redis.client import Client, translated, with_scripts
 from tusd_s3.stores.redis.keys import Keys
 
 logger = logging.getLogger("tusd_s3.leases")
 
 _RENEWALS_PER_TTL = 4
 """Renewals are due this often within a TTL: two may fail before the holder must stop."""
+
+_RENEWALS_AT_ONCE = 500
+"""Leases renewed in one round trip; more would make the answers to others wait."""
 
 _RECONNECT_PAUSE_S = 0.2
 """Between attempts to listen again after the connection of the channel broke."""
@@ -117,26 +120,32 @@ class LeaseKeeper:
             await asyncio.sleep(max(0.0, began_s + interval_s - time.monotonic()))
 
     async def _renew_all(self, within_s: float) -> None:
-        asked_at_s = time.monotonic()
         due = list(self._renewed_at_s)
-        try:
-            async with asyncio.timeout(within_s):
-                answers = await asyncio.gather(*(self._renew(held) for held in due))
-        except (TimeoutError, errors.StateUnavailable) as error:
-            logger.warning("leases could not be renewed: %s", type(error).__name__)
-            return
-        for held, answer in zip(due, answers, strict=True):
-            self._renewed(held, answer, asked_at_s)
+        for first in range(0, len(due), _RENEWALS_AT_ONCE):
+            batch = due[first : first + _RENEWALS_AT_ONCE]
+            asked_at_s = time.monotonic()
+            try:
+                async with asyncio.timeout(within_s):
+                    answers = await self._renew(batch)
+            except (TimeoutError, errors.StateUnavailable) as error:
+                logger.warning("leases could not be renewed: %s", type(error).__name__)
+                return
+            for held, answer in zip(batch, answers, strict=True):
+                self._renewed(held, answer, asked_at_s)
 
-    async def _renew(self, held: Held) -> bytes:
-        answer: bytes = await run_script(
-            self._client,
-            scripts.RENEW,
-            self._keys.all_of(held.upload.id),
-            held.token,
-            self.options.ttl_ms,
-        )
-        return answer
+    async def _renew(self, batch: list[Held]) -> list[bytes]:
+        """One round trip for all of them: a worker may hold thousands."""
+
+        async def call() -> list[bytes]:
+            calls = self._client.pipeline(transaction=False)
+            for held in batch:
+                keys = self._keys.all_of(held.upload.id)
+                calls.evalsha(scripts.RENEW.sha, len(keys), *keys, held.token, self.options.ttl_ms)
+            answers: list[bytes] = await calls.execute()
+            return answers
+
+        with translated():
+            return await with_scripts(self._client, call)
 
     def _renewed(self, held: Held, answer: bytes, asked_at_s: float) -> None:
         if held not in self._renewed_at_s:  # released while the renewal was under way

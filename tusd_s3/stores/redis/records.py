@@ -39,10 +39,15 @@ _EXPIRED_GRACE_S = 0.01
 
 
 class RedisRecords:
-    """See `ports.UploadRecords`. Use inside `running()`."""
+    """See `ports.UploadRecords`. Use inside `running()`.
 
-    def __init__(self, client: Client, prefix: str, options: LeaseOptions) -> None:
+    bulk: a client with connections of its own, for tails. Megabytes on their way must not make a
+    renewal wait: a lease that is renewed too late is lost.
+    """
+
+    def __init__(self, client: Client, bulk: Client, prefix: str, options: LeaseOptions) -> None:
         self._client = client
+        self._bulk = bulk
         self._keys = Keys(prefix)
         self._keeper = LeaseKeeper(client, self._keys, options)
         self._options = options
@@ -147,7 +152,8 @@ class RedisRecords:
         args += [before.parts + 1, len(changes.etags), *changes.etags, *fields]
 
         async def call() -> bytes:
-            calls = self._client.pipeline(transaction=bool(changes.tail))
+            client = self._bulk if changes.tail else self._client
+            calls = client.pipeline(transaction=bool(changes.tail))
             if changes.tail:
                 key = self._keys.tail(before.id, held.fence, base)
                 calls.setrange(key, append_at, b"".join(changes.tail))
@@ -178,7 +184,7 @@ class RedisRecords:
             return b""
         key = self._keys.tail(upload.id, held.fence, upload.parts_bytes)
         with translated():
-            tail = await self._client.getrange(key, 0, upload.tail_bytes - 1)
+            tail = await self._bulk.getrange(key, 0, upload.tail_bytes - 1)
         if not isinstance(tail, bytes) or len(tail) != upload.tail_bytes:
             logger.error("upload %s: Redis lost the tail", upload.id)
             raise errors.StateUnavailable
