@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import StartServer
 from tests.support.bodies import MIB, PART_BYTES, body_of
 from tests.support.faults import Answer, Cut, Hold
+from tests.support.redis_proxy import RedisProxy
 from tests.support.s3_calls import S3Call
 from tests.support.s3_proxy import S3Proxy
 from tests.support.server import ServerProcess, StoreSettings
@@ -107,6 +108,30 @@ def test_line_09_a_checkpointed_tail_becomes_part_of_its_part(
         assert connection.read_response("PATCH").offset == LENGTH
     assert doomed_world.object_of(path) == body
     assert s3_proxy.counts(doomed_world.key_of(path))[S3Call.UPLOAD_PART] == 4
+
+
+def test_line_15_a_part_upload_is_given_up_before_its_lease_can_expire(
+    stores: StoreSettings,
+    s3_proxy: S3Proxy,
+    redis_proxy: RedisProxy,
+    start_server: StartServer,
+) -> None:
+    """S3 hangs and Redis is away: soon somebody else may send this very part."""
+    through = replace(stores, s3_endpoint=s3_proxy.endpoint, redis_url=redis_proxy.url)
+    client = start_server(over=through, s3_timeout="60s", redis_timeout="1s", lease_ttl="2s").client
+    path = client.new_upload(LENGTH)
+    hold = Hold()
+    s3_proxy.fail(S3Call.UPLOAD_PART, hold, times=None)
+    try:
+        sent = body_of(LENGTH)[: PART_BYTES + 1]
+        with client.begin_patch(path, 0, sent, declared=LENGTH) as connection:
+            hold.wait_until_reached()
+            redis_proxy.down()
+            # Far less than S3 is given: the part was not waited for.
+            assert connection.read_response("PATCH", within_s=20).status == 503
+    finally:
+        redis_proxy.up()
+        s3_proxy.rules.clear()
 
 
 def test_line_09_a_completion_whose_answer_was_lost_is_recognised(
