@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import tusd_s3
+from tests.conftest import StartServer
 from tusd_s3.config import Settings, flag_name, load_settings, show
 
 ROOT = Path(tusd_s3.__file__).parents[1]
@@ -31,12 +32,18 @@ def test_a_command_to_paste_is_one_line(marker: str) -> None:
     assert len(commands(marker)) == 1
 
 
+ADDRESSES = {"--s3-bucket", "--s3-endpoint", "--redis-url"}
+"""What a reader replaces by their own, and this test by the stores of the run."""
+
+
 @pytest.mark.parametrize("line", commands("serve"))
-def test_the_serve_lines_are_settings_that_hold(line: str) -> None:
+def test_the_serve_lines_serve(line: str, start_server: StartServer) -> None:
     program, command, *flags = shlex.split(line)
     assert (program, command) == ("tusd-s3", "serve")
     pairs = dict(zip(flags[::2], flags[1::2], strict=True))
     load_settings({flag[2:].replace("-", "_"): value for flag, value in pairs.items()})
+    others = {flag[2:]: value for flag, value in pairs.items() if flag not in ADDRESSES}
+    assert start_server(**others).client.create(5, body=b"hello").offset == 5
 
 
 def test_flags_in_the_settings_table_exist() -> None:

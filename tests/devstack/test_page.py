@@ -15,15 +15,16 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from tusd_s3.devstack.page import FINISHED_MAX, FinishedObject, page_routes
+from tusd_s3.devstack.page import FINISHED_MAX, page_routes
+from tusd_s3.stores.s3 import ListedObject
 
 PAGE = resources.files("tusd_s3.devstack").joinpath("page.html").read_text("utf-8")
 EPOCH = datetime(2026, 1, 31, 12, tzinfo=UTC)
 HOSTILE_KEYS = ["<img src=x onerror=alert(1)>", "</script><script>alert(1)</script>", '"\u2028&\0']
 
 
-def served(objects: list[FinishedObject], upload_path: str = "files/") -> httpx.AsyncClient:
-    async def list_finished() -> list[FinishedObject]:
+def served(objects: list[ListedObject], upload_path: str = "files/") -> httpx.AsyncClient:
+    async def list_finished() -> list[ListedObject]:
         return objects
 
     app = Starlette(routes=[*page_routes(list_finished, upload_path)])
@@ -32,7 +33,7 @@ def served(objects: list[FinishedObject], upload_path: str = "files/") -> httpx.
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with served([FinishedObject(key, 5, EPOCH) for key in HOSTILE_KEYS]) as client:
+    async with served([ListedObject(key, 5, EPOCH) for key in HOSTILE_KEYS]) as client:
         yield client
 
 
@@ -91,7 +92,7 @@ async def test_hostile_keys_arrive_as_they_are_and_become_text_only(
 
 async def test_only_the_newest_are_listed() -> None:
     objects = [
-        FinishedObject(str(number), number, EPOCH + timedelta(seconds=number))
+        ListedObject(str(number), number, EPOCH + timedelta(seconds=number))
         for number in range(FINISHED_MAX + 1)
     ]
     async with served(objects) as client:

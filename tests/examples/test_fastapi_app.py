@@ -11,21 +11,21 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.support.server import StoreSettings, free_port
 from tests.support.stores import Bucket
 from tests.support.tus import RawClient, id_of, patch_headers
 from tests.support.waiting import eventually
 from tusd_s3 import Settings, create_app
+from tusd_s3.serving.http1 import BoundedHttpProtocol
 
 
 @contextmanager
-def served(app: ASGIApp) -> Iterator[int]:
+def served(app: ASGIApp, http: type[HttpToolsProtocol] = HttpToolsProtocol) -> Iterator[int]:
     """`app` on a real socket, in a thread; its port."""
     port = free_port()
-    config = uvicorn.Config(
-        app, port=port, log_config=None, ws="none", lifespan="on", http="httptools"
-    )
+    config = uvicorn.Config(app, port=port, log_config=None, ws="none", lifespan="on", http=http)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -95,6 +95,14 @@ def test_a_body_behind_an_offered_upgrade_is_refused_where_the_host_s_server_wou
             connection.send_until_closed(hidden)
         assert client.head(victim).status == 200
         assert client.head(path).offset == 0
+
+
+def test_a_host_can_run_our_http_protocol_and_then_takes_such_a_body(host: FastAPI) -> None:
+    with served(host, BoundedHttpProtocol) as port:
+        client = RawClient(("127.0.0.1", port), "/media/files/")
+        path = client.new_upload(3)
+        offer = {"Connection": "Upgrade", "Upgrade": "h2c"}
+        assert client.patch(path, 0, b"abc", offer).offset == 3
 
 
 def test_without_its_lifespan_the_application_says_what_is_missing(

@@ -8,13 +8,13 @@ import html
 import json
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import datetime
 from importlib import resources
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+
+from tusd_s3.stores.s3 import ListedObject
 
 FINISHED_MAX = 100
 """Most objects that the page lists: the newest."""
@@ -25,16 +25,7 @@ _CDN = "https://cdn.jsdelivr.net/npm/uppy@6.0.1/"
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedObject:
-    """One object in the bucket."""
-
-    key: str
-    size_bytes: int
-    modified: datetime
-
-
-ListFinished = Callable[[], Awaitable[list[FinishedObject]]]
+ListFinished = Callable[[], Awaitable[list[ListedObject]]]
 
 
 def page_routes(list_finished: ListFinished, upload_path: str) -> list[Route]:
@@ -64,12 +55,12 @@ def page_routes(list_finished: ListFinished, upload_path: str) -> list[Route]:
     return [Route("/", show), Route(f"/{FINISHED_PATH}", finished)]
 
 
-def newest(objects: list[FinishedObject]) -> list[FinishedObject]:
+def newest(objects: list[ListedObject]) -> list[ListedObject]:
     """The last FINISHED_MAX that were stored, newest first."""
     return sorted(objects, key=lambda item: item.modified, reverse=True)[:FINISHED_MAX]
 
 
-def _as_json(item: FinishedObject) -> dict[str, object]:
+def _as_json(item: ListedObject) -> dict[str, object]:
     return {
         "key": item.key,
         "size_bytes": item.size_bytes,

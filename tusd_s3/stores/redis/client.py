@@ -36,6 +36,9 @@ backoff below, ride out a restart of the connection without holding a request fo
 _BACKOFF_BASE_S = 0.02
 _BACKOFF_CAP_S = 0.5
 
+_CHECK_MAX_S = 10.0
+"""For the check at start-up as a whole: an operator waits for its sentence."""
+
 _CONNECTIONS_MAX = 64
 """Connections of one client. A call takes one for its round trip, so this many calls run at once;
 further ones wait in line."""
@@ -120,7 +123,7 @@ async def check_redis(client: Client) -> str | None:
     when memory runs out. Managed services forbid CONFIG, so INFO is asked instead.
     """
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(_CHECK_MAX_S):
             await load_scripts(client)
             info = await client.info("memory")
     except (RedisError, OSError, TimeoutError) as error:

@@ -22,6 +22,11 @@ _CONNECT_TIMEOUT_MAX_S = 5.0
 """A store that does not accept a connection within this is as good as away."""
 
 
+_CHECK_MAX_S = 15.0
+"""For the check at start-up as a whole, credentials of a machine's role included: an operator waits
+for its sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class S3Options:
     """Which bucket, where, and how patiently.
@@ -82,7 +87,7 @@ def _drop_expect(request: Any, **_: object) -> None:  # noqa: ANN401 - botocore'
 async def check_bucket(client: S3Client, bucket: str) -> str | None:
     """Whether the bucket answers; if not, one sentence that says what to look at."""
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(_CHECK_MAX_S):
             await client.head_bucket(Bucket=bucket)
     except NoCredentialsError:
         return "No AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
