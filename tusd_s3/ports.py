@@ -47,23 +47,33 @@ class StopReason(Enum):
 class Held:
     """An upload together with the lease on it.
 
-    The implementation renews the lease until `release`, `commit(release=True)` or `forget`, and
+    The implementation renews the lease until `release`, `commit(release=True)` or `forget`. It
     calls `on_stop` (at most once per reason, from the event loop's thread) when a newcomer wants
-    the upload (RELEASE_REQUESTED) or the lease may have expired (LEASE_LOST). A reason that came
-    before the holder listened waits in `pending`.
+    the upload (RELEASE_REQUESTED) or the lease is lost (LEASE_LOST), and `on_secure` when the lease
+    can no longer be relied on (False: it could not be renewed, and may run out) and when it can be
+    again (True). What came before the holder listened waits in `pending`.
 
-    fence: fencing token, grows with every acquisition of this upload.
-    token: names this acquisition among all others.
+    token: names this acquisition among all others; the fence.
+    step: the last commit that is known to have been made.
     upload: the record as of the last successful call.
     released: whether the lease was given up or lost; nothing is left to release then.
+    is_secure: see `on_secure`. Nothing may be sent to S3 while it is off.
     """
 
     upload: Upload
-    fence: int
     token: str
+    step: int = 0
     released: bool = False
+    is_secure: bool = True
     pending: list[StopReason] = field(default_factory=list)
     on_stop: Callable[[StopReason], None] | None = None
+    on_secure: Callable[[bool], None] | None = None
+    _steps: int = 0
+
+    def next_step(self) -> int:
+        """A number for another commit; never one that was tried before, made or not."""
+        self._steps += 1
+        return self._steps
 
     def stop(self, reason: StopReason) -> None:
         """Tell the holder, now or as soon as it listens."""
@@ -72,9 +82,20 @@ class Held:
         else:
             self.pending.append(reason)
 
-    def listen(self, on_stop: Callable[[StopReason], None]) -> None:
-        """From now on call `on_stop`; deliver what came before."""
-        self.on_stop = on_stop
+    def secure(self, is_secure: bool) -> None:
+        """Tell the holder whether the lease can be relied on."""
+        if is_secure is not self.is_secure:
+            self.is_secure = is_secure
+            if self.on_secure is not None:
+                self.on_secure(is_secure)
+
+    def listen(
+        self, on_stop: Callable[[StopReason], None], on_secure: Callable[[bool], None]
+    ) -> None:
+        """From now on call these; deliver what came before."""
+        self.on_stop, self.on_secure = on_stop, on_secure
+        if not self.is_secure:
+            on_secure(False)
         for reason in self.pending:
             on_stop(reason)
         self.pending.clear()
@@ -87,6 +108,9 @@ class Changes:
     etags: of the parts that follow those recorded, in order, without a gap. When there are any,
         the old tail's bytes lie within them and the tail starts anew.
     tail: chunks to append to the tail (to the new, empty one if there are etags).
+    parked: the tail lies in S3 under this name and leaves Redis.
+    unparked: the tail is back: `tail` has all its bytes (or none, if S3 lost them).
+    verified: the record agrees with S3 as of now.
     others: new values of the fields of that name, None for no change.
     """
 
@@ -98,6 +122,9 @@ class Changes:
     recovery_stored: bool | None = None
     state: UploadState | None = None
     expires_at_s: int | None = None
+    parked: str | None = None
+    unparked: bool = False
+    verified: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,14 +132,20 @@ class Recovered:
     """What S3 alone knows of an upload.
 
     upload: as its record would be; complete if the object exists, else with the parts that are
-        stored in a row from the first one.
+        stored in a row from the first one, and the parked tail behind them. Its expiry is what
+        the recovery object says, which is not written again with every part.
     etags: of those parts.
-    changed_at_s: Unix time of the last sign of life.
+    changed_at_s: Unix time of the newest part, or of the object; 0 if there is none.
     """
 
     upload: Upload
     etags: Sequence[str]
     changed_at_s: float
+
+    def alive_until_s(self, lifetime_s: float) -> float:
+        """Unix time when the upload expires, as far as S3 knows. One rule for those who would
+        rebuild the upload and those who would remove it, so that they never race."""
+        return max(self.upload.expires_at_s, self.changed_at_s + lifetime_s)
 
 
 class UploadRecords(Protocol):
@@ -120,7 +153,8 @@ class UploadRecords(Protocol):
 
     After `commit` returned, its changes survive the death of this process. A commit that raised
     may or may not have been applied; repeating it is safe. A holder that was fenced (somebody else
-    acquired the upload after it) changes nothing, ever, and gets LeaseLost.
+    acquired the upload after it, or Redis fell back to a copy from before its last commit) changes
+    nothing, ever, and gets LeaseLost. A short absence of Redis is waited out.
     All methods may raise StateUnavailable.
     """
 
@@ -136,11 +170,16 @@ class UploadRecords(Protocol):
         """Store a record again that was lost, unless there is one by now."""
         ...
 
-    async def acquire(self, upload_id: UploadId) -> Held:
+    async def rebuild(self, held: Held, upload: Upload, etags: Sequence[str]) -> None:
+        """Replace the whole record of a held upload, parts included; its lease stays."""
+        ...
+
+    async def acquire(self, upload_id: UploadId, *, disturb: bool = True) -> Held:
         """Take the lease and read the record in one step.
 
         A live holder is asked to let go and waited for. Raises UploadNotFound; UploadLocked when
-        the holder did not let go in time.
+        the holder did not let go in time. With `disturb` off a live holder is left alone:
+        UploadLocked at once.
         """
         ...
 
@@ -215,9 +254,26 @@ class Objects(Protocol):
         """Store what is needed to rebuild the record of an upload with parts."""
         ...
 
-    async def recover(self, upload_id: UploadId) -> Recovered | None:
-        """The upload as S3 knows it; None if there is no recovery object, or nothing is left of
-        what it speaks of."""
+    async def recover(self, upload_id: UploadId, known: Upload | None = None) -> Recovered | None:
+        """The upload as S3 knows it; None if nothing is left of what the recovery object speaks of.
+
+        known: the upload as its record has it, if there is one; it stands in where there is no
+            recovery object, or where that speaks of a multipart upload that is gone.
+        """
+        ...
+
+    async def put_tail(
+        self, upload_id: UploadId, name: str, chunks: Sequence[bytes], size: int
+    ) -> None:
+        """Store a tail of `size` bytes under a name that was never used before."""
+        ...
+
+    async def read_tail(self, upload_id: UploadId, name: str) -> bytes | None:
+        """A tail stored by `put_tail`; None if it is not there."""
+        ...
+
+    async def delete_tail(self, upload_id: UploadId, name: str) -> None:
+        """Remove a stored tail. One that is not there is fine."""
         ...
 
     async def delete_recovery(self, upload_id: UploadId) -> None:

@@ -120,23 +120,24 @@ class RedisView:
 
     def snapshot(self, containing: str = "") -> Mapping[str, object]:
         """What is recorded: keys and values, without what taking and giving back a lease changes
-        (fencing numbers) and without what time alone changes (how long keys live)."""
+        (tokens) and without what time alone changes (how long keys live)."""
         with redis.Redis.from_url(self.url) as client:
             return {
-                _TAIL_FENCE.sub(":tail:*:", key): _value(client, key)
+                _TAIL_TOKEN.sub(":tail:*:", key): _value(client, key)
                 for key in self.keys(containing)
                 if not key.endswith(_LEASE_KEYS)
             }
 
 
 _LEASE_KEYS = (":lease", ":waiting")
-_TAIL_FENCE = re.compile(r":tail:\d+:")
+_TAIL_TOKEN = re.compile(r":tail:[^:]*:")
+_OF_THE_LEASE = {b"holder", b"step", b"held"}
 
 
 def _value(client: redis.Redis, key: str) -> object:
     readers: dict[bytes, Callable[[str], Any]] = {
         b"string": client.get,
-        b"hash": lambda name: _without_fence(client.hgetall(name)),
+        b"hash": lambda name: _without_lease(client.hgetall(name)),
         b"list": lambda name: client.lrange(name, 0, -1),
         b"set": client.smembers,
         b"zset": lambda name: client.zrange(name, 0, -1, withscores=True),
@@ -145,5 +146,5 @@ def _value(client: redis.Redis, key: str) -> object:
     return readers[kind](key) if kind in readers else kind
 
 
-def _without_fence(record: Any) -> dict[bytes, bytes]:  # noqa: ANN401 - redis-py's type
-    return {field: value for field, value in record.items() if field != b"fence"}
+def _without_lease(record: Any) -> dict[bytes, bytes]:  # noqa: ANN401 - redis-py's type
+    return {field: value for field, value in record.items() if field not in _OF_THE_LEASE}

@@ -21,12 +21,29 @@ NEW = Upload(
 )
 
 
-def flat(fields: dict[str, str]) -> list[bytes]:
-    return [text.encode() for pair in fields.items() for text in pair]
+def fields_of(upload: Upload) -> dict[str, str]:
+    dumped = serialize.dump(upload)
+    return {**dict(zip(dumped[::2], dumped[1::2], strict=True)), "checked": "run"}
+
+
+def loaded(fields: dict[str, str], stored: int = 0, run: bytes = b"run") -> Upload:
+    flat = [text.encode() for pair in fields.items() for text in pair]
+    return serialize.load(ID, flat, stored, run)
 
 
 def test_a_new_record_is_read_as_it_was_written() -> None:
-    assert serialize.load(ID, flat(serialize.dump_new(NEW, fence=3)), 0) == (NEW, 3)
+    assert loaded(fields_of(NEW)) == NEW
+
+
+def test_a_restored_record_is_read_as_it_was_written() -> None:
+    upload = replace(NEW, parts=3, multipart_id="m", tail_bytes=7, parked="name")
+    assert loaded(fields_of(upload)) == upload
+
+
+def test_a_record_from_another_run_of_redis_is_doubtful_unless_it_is_final() -> None:
+    assert loaded(fields_of(NEW), run=b"another").is_doubtful
+    complete = replace(NEW, state=UploadState.COMPLETE)
+    assert not loaded(fields_of(complete), run=b"another").is_doubtful
 
 
 @given(
@@ -50,12 +67,12 @@ def test_fields_that_change_are_read_as_they_were_written(
     )
     after = serialize.apply(replace(NEW, parts=parts, tail_bytes=tail), changes)
     flat_changes = serialize.dump_changes(changes, after)
-    fields = serialize.dump_new(NEW, fence=1) | {
+    fields = fields_of(NEW) | {
         "parts": str(after.parts),
         "tail": str(after.tail_bytes),
         **dict(zip(flat_changes[::2], flat_changes[1::2], strict=True)),
     }
-    assert serialize.load(ID, flat(fields), P) == (after, 1)
+    assert loaded(fields, P) == after
 
 
 def test_new_parts_swallow_the_old_tail() -> None:
@@ -71,21 +88,34 @@ def test_without_new_parts_the_tail_grows() -> None:
 
 @pytest.mark.parametrize(("stored", "tail"), [(9, 0), (10, 10), (11, 10)])
 def test_a_tail_that_redis_lost_is_dropped_not_trusted(stored: int, tail: int) -> None:
-    fields = serialize.dump_new(NEW, fence=1) | {"tail": "10"}
-    assert serialize.load(ID, flat(fields), stored)[0].tail_bytes == tail
+    assert loaded(fields_of(NEW) | {"tail": "10"}, stored).tail_bytes == tail
+
+
+def test_a_parked_tail_is_not_expected_in_redis() -> None:
+    upload = loaded(fields_of(NEW) | {"tail": "10", "parked": "name"})
+    assert (upload.offset, upload.parked) == (10, "name")
+
+
+def test_parking_keeps_the_offset_and_unparking_too() -> None:
+    parked = serialize.apply(replace(NEW, tail_bytes=3), Changes(parked="name"))
+    assert (parked.offset, parked.parked) == (3, "name")
+    back = serialize.apply(parked, Changes(tail=[b"abc"], unparked=True))
+    assert (back.offset, back.parked) == (3, None)
+    lost = serialize.apply(parked, Changes(unparked=True))
+    assert (lost.offset, lost.parked) == (0, None)
 
 
 @pytest.mark.parametrize(
     "broken",
-    [{"v": "2"}, {"layout": "x"}, {"parts": ""}, {"state": "odd"}, {"length": "1.5"}],
+    [{"v": "1"}, {"layout": "x"}, {"parts": ""}, {"state": "odd"}, {"length": "1.5"}],
 )
 def test_a_record_of_another_form_is_unreadable(broken: dict[str, str]) -> None:
     with pytest.raises(serialize.UnreadableRecordError):
-        serialize.load(ID, flat(serialize.dump_new(NEW, fence=1) | broken), 0)
+        loaded(fields_of(NEW) | broken)
 
 
 def test_a_record_that_lacks_a_field_is_unreadable() -> None:
-    fields = serialize.dump_new(NEW, fence=1)
+    fields = fields_of(NEW)
     del fields["key"]
     with pytest.raises(serialize.UnreadableRecordError):
-        serialize.load(ID, flat(fields), 0)
+        loaded(fields)

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from tusd_s3 import limits
 from tusd_s3.model.layout import PartLayout
 from tusd_s3.model.upload import Upload, UploadId
-from tusd_s3.stores.s3.recovery import StoredPart, contiguous_parts, dump_recovery, load_recovery
+from tusd_s3.stores.s3.recovery import (
+    ParkedTail,
+    StoredPart,
+    contiguous_parts,
+    dump_recovery,
+    load_recovery,
+)
 
 ID = UploadId("0123456789abcdefghijAB")
 P = limits.S3_PART_SIZE_MIN_BYTES
@@ -37,12 +43,26 @@ def part(number: int, size: int = P, etag: str = "e", age: int = 0) -> StoredPar
 @given(length=st.none() | st.integers(0, 10**15), metadata=st.text(), key=st.text(min_size=1))
 def test_what_is_written_is_what_is_read(length: int | None, metadata: str, key: str) -> None:
     upload = replace(UPLOAD, length=length, metadata=metadata, key=key)
-    assert load_recovery(ID, dump_recovery(upload)) == upload
+    assert load_recovery(ID, dump_recovery(upload)) == (upload, None)
+
+
+def test_a_parked_tail_is_spoken_of() -> None:
+    upload = replace(UPLOAD, parts=2, tail_bytes=9, parked="name", multipart_id=None)
+    bare = replace(upload, parts=0, tail_bytes=0, parked=None)
+    assert load_recovery(ID, dump_recovery(upload)) == (bare, ParkedTail("name", 2 * P, 9))
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"v": 2}, {"id": "another"}, {"layout": "1/2/3"}, {"length": "x"}, {"expires_at_s": None}],
+    [
+        {"tail": {}},
+        {"tail": 1},
+        {"v": 2},
+        {"id": "another"},
+        {"layout": "1/2/3"},
+        {"length": "x"},
+        {"expires_at_s": None},
+    ],
 )
 def test_what_is_not_ours_is_refused(change: dict[str, object]) -> None:
     document = json.loads(dump_recovery(UPLOAD)) | change

@@ -35,7 +35,13 @@ def shaky(
 ) -> World:
     """A server that stands on the proxies and soon gives up waiting."""
     through = replace(stores, s3_endpoint=s3_proxy.endpoint, redis_url=redis_proxy.url)
-    server = start_module_server(over=through, s3_timeout="2s", redis_timeout="1s", lease_ttl="2s")
+    server = start_module_server(
+        over=through,
+        s3_timeout="2s",
+        redis_timeout="1s",
+        redis_outage_wait="3s",
+        lease_ttl="2s",
+    )
     return World(server, bucket, redis_view)
 
 

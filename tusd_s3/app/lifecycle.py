@@ -41,7 +41,11 @@ async def running(settings: Settings) -> AsyncIterator[Uploads]:
         open_redis(redis_options(settings)) as bulk,
         open_s3(s3_options(settings)) as s3,
     ):
-        leases = LeaseOptions(ttl_s=settings.lease_ttl, wait_s=settings.lease_wait)
+        leases = LeaseOptions(
+            ttl_s=settings.lease_ttl,
+            wait_s=settings.lease_wait,
+            outage_s=settings.redis_outage_wait,
+        )
         records = RedisRecords(redis, bulk, settings.redis_key_prefix, leases)
         async with records.running():
             uploads = Uploads(

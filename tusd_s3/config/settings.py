@@ -128,6 +128,12 @@ class Settings(BaseSettings):
     redis_timeout: Seconds = _setting(
         _REDIS, "DURATION", 5.0, "How long Redis may take to answer.", ge=0.1, le=60
     )
+    redis_outage_wait: Seconds = _setting(
+        _REDIS, "DURATION", 15.0,
+        "How long a request that is writing an upload waits for a Redis that is away. Fail-overs "
+        "take about 10s.",
+        ge=0, le=300,
+    )  # fmt: skip
 
     # --- HTTP
     host: str = _setting(

@@ -1,12 +1,18 @@
-"""Uploads whose record Redis lost.
+"""Uploads whose record Redis lost, or may have lost a piece of.
 
-The record of an upload with parts can be rebuilt from S3: the recovery object says what the upload
-is, ListParts says what is stored. The tail is gone with Redis, so the client is taken back to the
-last whole part. An upload that was still only a tail left nothing in S3: it is not found.
+The record of an upload that S3 has bytes of can be rebuilt from S3: the recovery object says what
+the upload is, ListParts says what is stored. The tail is gone with Redis, so the client is taken
+back to the last whole part. An upload that was still only a tail left nothing in S3: it is not
+found.
 
 A missing record may also mean that the upload never was, expired, or was terminated. Termination
 and completion remove the recovery object. An expired upload's may still be there, so what S3 shows
 of its last sign of life is held against the lifetime.
+
+A Redis that restarted, or a replica that took over, may know an older state than it acknowledged.
+Every record says in which run of Redis it was last known to be true; in another run it is doubtful
+and held against S3 once, before anybody sees it. Whichever of the two has more is right: what S3
+stores was sent, and what the record says was acknowledged.
 """
 
 from __future__ import annotations
@@ -18,18 +24,18 @@ from dataclasses import replace
 from typing import Final
 
 from tusd_s3 import errors
-from tusd_s3.model.upload import Upload, UploadId
-from tusd_s3.ports import Held, Objects, UploadRecords
+from tusd_s3.model.upload import Upload, UploadId, UploadState
+from tusd_s3.ports import Changes, Held, Objects, Recovered, UploadRecords
 
 logger = logging.getLogger("tusd_s3.engine")
 
 LOOKUPS_MAX: Final = 16
-"""Recovery objects asked for at once: requests for ids that never were must not crowd out the
+"""Uploads looked up in S3 at once: requests for ids that never were must not crowd out the
 uploads' own calls to S3."""
 
 
 class RecoveringRecords:
-    """`acquire` and `inspect` of the records, which rebuild a record that was lost."""
+    """`acquire` and `inspect` of the records, which rebuild what was lost."""
 
     def __init__(self, records: UploadRecords, objects: Objects, lifetime_s: float) -> None:
         self._records = records
@@ -41,26 +47,80 @@ class RecoveringRecords:
         """See `ports.UploadRecords.acquire`. Also raises StorageUnavailable: whether an unknown
         upload was lost cannot be told without S3."""
         try:
-            return await self._records.acquire(upload_id)
+            held = await self._records.acquire(upload_id)
         except errors.UploadNotFound:
             await self._restore(upload_id)
-        return await self._records.acquire(upload_id)
+            held = await self._records.acquire(upload_id)
+        return await self._verified(held)
+
+    async def acquire_idle(self, upload_id: UploadId) -> Held:
+        """As `acquire`, of an upload that has a record and that nobody holds; others are left
+        alone (UploadNotFound, UploadLocked)."""
+        return await self._verified(await self._records.acquire(upload_id, disturb=False))
 
     async def inspect(self, upload_id: UploadId) -> Upload:
         """See `ports.UploadRecords.inspect`, and `acquire`."""
         try:
-            return await self._records.inspect(upload_id)
+            upload = await self._records.inspect(upload_id)
         except errors.UploadNotFound:
             await self._restore(upload_id)
-        return await self._records.inspect(upload_id)
+            upload = await self._records.inspect(upload_id)
+        if upload.is_doubtful:
+            held = await self.acquire(upload_id)
+            await self._records.release(held)
+            return held.upload
+        return upload
 
     async def _restore(self, upload_id: UploadId) -> None:
         """Rebuild the record. Raises UploadNotFound when S3 knows nothing of the upload either."""
         async with self._lookups:
             recovered = await self._objects.recover(upload_id)
         now_s = time.time()
-        if recovered is None or recovered.changed_at_s + self._lifetime_s < now_s:
+        if recovered is None or recovered.alive_until_s(self._lifetime_s) < now_s:
             raise errors.UploadNotFound
-        upload = replace(recovered.upload, expires_at_s=int(now_s + self._lifetime_s))
+        upload = self._renewed(recovered.upload)
         logger.warning("upload %s: record rebuilt at offset %d", upload_id, upload.offset)
         await self._records.restore(upload, recovered.etags)
+
+    async def _verified(self, held: Held) -> Held:
+        """Hold a doubtful record against S3. Raises UploadNotFound when S3 dropped the upload."""
+        if not held.upload.is_doubtful:
+            return held
+        try:
+            async with self._lookups:
+                recovered = await self._objects.recover(held.upload.id, held.upload)
+            await self._reconcile(held, recovered)
+        except BaseException:
+            if not held.released:
+                await self._records.release(held)
+            raise
+        return held
+
+    async def _reconcile(self, held: Held, recovered: Recovered | None) -> None:
+        upload = held.upload
+        if recovered is None and upload.multipart_id is not None:
+            logger.warning("upload %s: S3 no longer has its multipart upload", upload.id)
+            await self._records.forget(held)
+            raise errors.UploadNotFound
+        if recovered is None or not _knows_more(recovered.upload, upload):
+            await self._records.commit(held, Changes(verified=True))
+            return
+        found = self._renewed(recovered.upload)
+        if found.length is None:  # declared after the recovery object was written
+            found = replace(found, length=upload.length)
+        logger.warning(
+            "upload %s: record at offset %d brought to %d", upload.id, upload.offset, found.offset
+        )
+        await self._records.rebuild(held, found, recovered.etags)
+
+    def _renewed(self, upload: Upload) -> Upload:
+        return replace(upload, expires_at_s=int(time.time() + self._lifetime_s))
+
+
+def _knows_more(found: Upload, recorded: Upload) -> bool:
+    """Whether what S3 has goes beyond the record."""
+    if found.state is UploadState.COMPLETE:
+        return True
+    if found.multipart_id not in {None, recorded.multipart_id}:
+        return found.offset >= recorded.offset
+    return found.offset > recorded.offset

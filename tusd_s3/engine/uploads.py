@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
 from tusd_s3 import errors
+from tusd_s3.engine import parking
 from tusd_s3.engine.options import EngineOptions
 from tusd_s3.engine.reader import BodyReader
 from tusd_s3.engine.recovery import RecoveringRecords
@@ -94,6 +95,17 @@ class Uploads:
         """Remove an upload and everything of it (tus termination). Raises UploadNotFound."""
         await self._protected(self._terminate(upload_id))
 
+    async def complete_stuck(self, upload_id: UploadId) -> bool:
+        """Complete an upload that has all its bytes but no object, unless somebody is writing it;
+        whether it is complete now. Raises UploadNotFound, UploadLocked, TemporaryError."""
+        upload = await self._protected(self._maintain(upload_id, self._complete_held))
+        return upload.state is UploadState.COMPLETE
+
+    async def park(self, upload_id: UploadId) -> bool:
+        """Move the tail of a resting upload from Redis to S3, unless somebody is writing it;
+        whether it was moved. Raises UploadNotFound, UploadLocked, TemporaryError."""
+        return await self._protected(self._maintain(upload_id, self._park_held))
+
     def begin_drain(self) -> None:
         """End all bodies that are being read; what came is recorded. Takes no new ones."""
         self._draining = True
@@ -152,6 +164,9 @@ class Uploads:
         held = await self._recovering.acquire(upload_id)
         try:
             declared = self._admit(held.upload, request)
+            if declared.parked is not None:
+                await parking.unpark(held, self._records, self._objects)
+                declared = self._admit(held.upload, request)
             return await self._receive(held, declared, reader)
         finally:
             await self._let_go(held)
@@ -177,7 +192,7 @@ class Uploads:
             if reason is StopReason.LEASE_LOST:
                 writer.abandon()
 
-        held.listen(on_stop)
+        held.listen(on_stop, writer.secure)
         try:
             end = await self._pump(reader, writer, declared)
             if writer.is_whole and held.upload.state is UploadState.OPEN:
@@ -250,19 +265,42 @@ class Uploads:
     async def _complete(self, upload_id: UploadId) -> Upload:
         held = await self._recovering.acquire(upload_id)
         try:
+            return await self._complete_held(held)
+        finally:
+            await self._let_go(held)
+
+    async def _complete_held(self, held: Held) -> Upload:
+        try:
+            if held.upload.awaits_completion:
+                await parking.unpark(held, self._records, self._objects)
             if held.upload.awaits_completion:
                 await self._writer(held, held.upload).complete()
-            return held.upload
         except errors.UploadNotFound:
             await self._vanished(held)
             raise
+        return held.upload
+
+    async def _maintain(
+        self, upload_id: UploadId, work: Callable[[Held], Coroutine[object, object, T]]
+    ) -> T:
+        """`work` on an upload that nobody holds."""
+        held = await self._recovering.acquire_idle(upload_id)
+        try:
+            return await work(held)
         finally:
             await self._let_go(held)
+
+    async def _park_held(self, held: Held) -> bool:
+        if not parking.can_be_parked(held.upload):
+            return False
+        await parking.park(held, self._records, self._objects)
+        return True
 
     async def _vanished(self, held: Held) -> None:
         """S3 dropped the multipart upload on its own: the upload is gone, say so from now on."""
         logger.warning("upload %s: S3 no longer has its multipart upload", held.upload.id)
         await self._records.forget(held)
+        await parking.drop(held.upload, self._objects)
         try:
             await self._objects.delete_recovery(held.upload.id)
         except errors.StorageUnavailable:
@@ -283,6 +321,9 @@ class Uploads:
             await self._records.commit(held, Changes(state=UploadState.TERMINATING))
         if upload.multipart_id is not None:
             await self._objects.abort_multipart(upload.key, upload.multipart_id)
+        if upload.parked is not None:
+            await self._objects.delete_tail(upload.id, upload.parked)
+        if upload.has_recovery:
             await self._objects.delete_recovery(upload.id)
         # Even of an unfinished upload: a crash may have left an object nobody recorded.
         await self._objects.delete_object(upload.key)

@@ -98,6 +98,9 @@ class UploadWriter:
         )
         self._offset = upload.offset
         self._recovery_stored = upload.recovery_stored
+        self._secure = asyncio.Event()
+        self._secure.set()
+        self._attempts: set[asyncio.Task[str]] = set()
 
     @property
     def offset(self) -> int:
@@ -177,8 +180,20 @@ class UploadWriter:
         await self._objects.complete_multipart(upload.key, upload.multipart_id, etags, length)
         await self._record_completion()
 
+    def secure(self, is_secure: bool) -> None:
+        """Stop sending while the lease cannot be relied on; begin those parts again afterwards.
+
+        Somebody else may get the lease and send the same parts. S3 would take ours late.
+        """
+        if is_secure:
+            self._secure.set()
+            return
+        self._secure.clear()
+        for attempt in self._attempts:
+            attempt.cancel()
+
     def abandon(self) -> None:
-        """Stop sending, because the lease may have run out or nothing of this body may stay."""
+        """Stop sending, because the lease is lost or nothing of this body may stay."""
         for flight in self._flights:
             flight.task.cancel()
 
@@ -220,6 +235,23 @@ class UploadWriter:
         return self._multipart
 
     async def _send(self, part: PlannedPart, multipart: asyncio.Task[str]) -> str:
+        """Store a part, beginning again whenever the lease could not be relied on for a while."""
+        while True:
+            await self._secure.wait()
+            attempt = asyncio.create_task(self._attempt(part, multipart))
+            self._attempts.add(attempt)
+            try:
+                await asyncio.wait({attempt})
+            except asyncio.CancelledError:
+                attempt.cancel()
+                await asyncio.wait({attempt})
+                raise
+            finally:
+                self._attempts.discard(attempt)
+            if not attempt.cancelled():
+                return attempt.result()
+
+    async def _attempt(self, part: PlannedPart, multipart: asyncio.Task[str]) -> str:
         # All parts wait for the one multipart upload; cancelling one must not cancel that.
         multipart_id = await asyncio.shield(multipart)
         chunks: Sequence[bytes] = part.chunks
@@ -238,6 +270,7 @@ class UploadWriter:
         multipart_id = upload.multipart_id
         if multipart_id is None:
             multipart_id = await self._objects.create_multipart(upload.key, self._attributes)
+            self._recovery_stored = False  # one from a parked tail knows nothing of this
             await self._record_multipart(multipart_id)
         if not self._held.upload.recovery_stored:
             # Before any part is recorded, so that no recorded part depends on Redis alone.
@@ -319,15 +352,20 @@ class UploadWriter:
             length=declared.length if before.length != declared.length else None,
             layout=declared.layout if before.layout != declared.layout else None,
             multipart_id=multipart_id,
-            recovery_stored=self._recovery_stored or None,
+            recovery_stored=self._changed_recovery,
             state=state,
             expires_at_s=self._expiry(),
         )
         await self._records.commit(self._held, changes, release=release)
 
+    @property
+    def _changed_recovery(self) -> bool | None:
+        known = self._held.upload.recovery_stored
+        return None if self._recovery_stored is known else self._recovery_stored
+
     async def _record_completion(self) -> None:
         await self._commit((), (), state=UploadState.COMPLETE, release=True)
-        if self._held.upload.multipart_id is not None:
+        if self._held.upload.has_recovery:
             try:
                 await self._objects.delete_recovery(self._held.upload.id)
             except errors.UploadError:

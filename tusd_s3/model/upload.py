@@ -51,6 +51,10 @@ class Upload:
     tail_bytes: length of the tail, which begins where those parts end.
     multipart_id: S3's id of the multipart upload once one was started.
     recovery_stored: whether the recovery object is known to be in S3.
+    parked: name of the S3 object that holds the tail while Redis does not; None for a tail in
+        Redis, or none.
+    is_doubtful: whether Redis restarted or fell back to a copy since this record was last held
+        against S3: it may be older than what was acknowledged.
     """
 
     id: UploadId
@@ -64,6 +68,8 @@ class Upload:
     multipart_id: str | None = None
     recovery_stored: bool = False
     state: UploadState = UploadState.OPEN
+    parked: str | None = None
+    is_doubtful: bool = False
 
     @property
     def parts_bytes(self) -> int:
@@ -77,6 +83,11 @@ class Upload:
         if self.state is UploadState.COMPLETE and self.length is not None:
             return self.length
         return self.parts_bytes + self.tail_bytes
+
+    @property
+    def has_recovery(self) -> bool:
+        """Whether there may be a recovery object, known to be stored or just being so."""
+        return self.recovery_stored or self.multipart_id is not None
 
     @property
     def is_whole(self) -> bool:

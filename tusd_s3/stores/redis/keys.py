@@ -7,12 +7,14 @@ upload in one slot, so that scripts and MULTI work there):
     p{id}:parts      hash    part number -> ETag
     p{id}:lease      string  token of the holder, with a TTL
     p{id}:waiting    set     workers that wait for the lease, with a TTL
-    p{id}:tail:F:B   string  the tail: F is the fencing number of its writer, B its first offset
+    p{id}:tail:T:B   string  the tail: T is the token of its writer, B its first offset
     p worker:W       channel messages for worker W
 
-The tail's key is the fence. A holder that was overtaken still believes in F; the newcomer moved the
-tail to its own, larger F when it took the lease. Whatever the old holder writes lands under a name
-that no record points to, and its commit, finding itself fenced, deletes it.
+The tail's key is the fence. A holder that was overtaken still believes in its token; the newcomer
+moved the tail to its own when it took the lease. Whatever the old holder writes lands under a name
+that no record points to, and its commit, finding itself fenced, deletes it. Tokens are unique for
+ever, which a number counted in Redis would not be: a Redis that falls back to an older copy counts
+the same numbers again, for other holders.
 """
 
 from __future__ import annotations
@@ -44,9 +46,9 @@ class Keys:
         """Workers to tell when the lease becomes free."""
         return f"{self.record(upload_id)}:waiting"
 
-    def tail(self, upload_id: UploadId, fence: int, base: int) -> str:
-        """The tail written under `fence` that begins at offset `base` (bytes)."""
-        return f"{self.record(upload_id)}:tail:{fence}:{base}"
+    def tail(self, upload_id: UploadId, token: str, base: int) -> str:
+        """The tail written by the holder of `token` that begins at offset `base` (bytes)."""
+        return f"{self.record(upload_id)}:tail:{token}:{base}"
 
     def channel(self, worker: str) -> str:
         """Pub/sub channel of one worker."""

@@ -8,8 +8,9 @@ upload, and the fence makes it safe to be short.
 Three ways a holder learns that it must stop:
 - a newcomer publishes `release <id>` on the holder's channel (milliseconds);
 - a renewal answers `wanted` (the message was lost; a third of the TTL) or `lost` (fenced);
-- renewals failed for so long that the lease may have run out: the holder is told before it does,
-  so that it stops sending parts which somebody else may be sending too.
+- renewals failed for so long that the lease may run out: the holder is told before it does, so
+  that it stops sending parts which somebody else may be sending too. If Redis comes back in time,
+  and nobody took the upload meanwhile, the lease is taken up again and the holder goes on.
 
 A waiting newcomer is told `free <id>` on its own channel, and asks again now and then in case that
 message was lost.
@@ -51,10 +52,12 @@ _LISTEN_TIMEOUT_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class LeaseOptions:
-    """ttl_s: life of a lease without renewal. wait_s: how long a newcomer waits for a holder."""
+    """ttl_s: life of a lease without renewal. wait_s: how long a newcomer waits for a holder.
+    outage_s: how long a holder waits for a Redis that is away."""
 
     ttl_s: float
     wait_s: float
+    outage_s: float
 
     @property
     def ttl_ms(self) -> int:
@@ -155,16 +158,20 @@ class LeaseKeeper:
             held.stop(StopReason.LEASE_LOST)
             return
         self._renewed_at_s[held] = asked_at_s
+        held.secure(True)
         if answer == b"wanted":
             held.stop(StopReason.RELEASE_REQUESTED)
 
     def _stop_the_overdue(self, margin_s: float) -> None:
         expires_before_s = time.monotonic() + margin_s
         for held, renewed_at_s in list(self._renewed_at_s.items()):
-            if renewed_at_s + self.options.ttl_s < expires_before_s:
+            overdue_s = expires_before_s - (renewed_at_s + self.options.ttl_s)
+            if overdue_s > self.options.outage_s:
                 logger.warning("lease on upload %s could not be kept", held.upload.id)
                 self.unwatch(held)
                 held.stop(StopReason.LEASE_LOST)
+            elif overdue_s > 0:
+                held.secure(False)
 
     async def listen_forever(self, listening: asyncio.Event) -> None:
         """Take messages, over a new connection whenever one breaks; sets `listening` at first."""

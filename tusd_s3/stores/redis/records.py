@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from tusd_s3 import errors
 from tusd_s3.model.upload import Upload, UploadId
@@ -28,11 +28,19 @@ from tusd_s3.stores.redis.leases import LeaseKeeper, LeaseOptions
 
 logger = logging.getLogger("tusd_s3.records")
 
+T = TypeVar("T")
+
 _ASK_AGAIN_S = 0.25
 """A newcomer asks again after this long although nobody told it: the message may be lost."""
 
 _LISTENING_WITHIN_S = 2.0
 """How long a starting worker waits for its channel."""
+
+_TRY_AGAIN_S = 0.25
+"""Between attempts to reach a Redis that is away."""
+
+_ATTEMPT_MIN_S = 2.0
+"""What an attempt may take however little patience is left: a busy Redis is not an absent one."""
 
 _EXPIRED_GRACE_S = 0.01
 """Beyond a lease's remaining TTL, so that the next attempt finds it gone."""
@@ -74,46 +82,30 @@ class RedisRecords:
 
     async def create(self, upload: Upload) -> None:
         """See `ports.UploadRecords.create`."""
-        with translated():
-            await self._new(upload, fence=0).execute()
+        await self._create(upload, (), token="")
 
     async def create_held(self, upload: Upload) -> Held:
         """See `ports.UploadRecords.create_held`."""
         asked_at_s, token = time.monotonic(), self._keeper.new_token()
-        with translated():
-            calls = self._new(upload, fence=1)
-            calls.hset(self._keys.record(upload.id), "holder", token)
-            calls.set(self._keys.lease(upload.id), token, px=self._options.ttl_ms)
-            await calls.execute()
-        return self._hold(upload, 1, token, asked_at_s)
-
-    def _new(self, upload: Upload, *, fence: int) -> Any:  # noqa: ANN401 - redis' pipeline type
-        calls = self._client.pipeline(transaction=True)
-        record = self._keys.record(upload.id)
-        fields = serialize.dump_new(upload, fence)
-        calls.hset(record, items=[text for pair in fields.items() for text in pair])
-        calls.pexpireat(record, upload.expires_at_s * 1000)
-        return calls
+        await self._create(upload, (), token=token)
+        return self._hold(upload, token, asked_at_s)
 
     async def restore(self, upload: Upload, etags: Sequence[str]) -> None:
         """See `ports.UploadRecords.restore`."""
-        # Fences handed out before the loss are unknown; beginning far above keeps them fenced out.
-        fields = serialize.dump_new(upload, fence=int(time.time() * 1000))
-        flat = [text for pair in fields.items() for text in pair]
-        await run_script(
-            self._client,
-            scripts.RESTORE,
-            self._keys.all_of(upload.id),
-            upload.expires_at_s * 1000,
-            len(etags),
-            *etags,
-            *flat,
+        await self._create(upload, etags, token="")
+
+    async def _create(self, upload: Upload, etags: Sequence[str], *, token: str) -> None:
+        args: list[str | int] = [upload.expires_at_s * 1000, token, self._options.ttl_ms]
+        args += [len(etags), *etags, *serialize.dump(upload)]
+        keys = self._keys.all_of(upload.id)
+        await self._outlast(
+            lambda: run_script(self._client, scripts.CREATE, keys, *args), self._options.wait_s
         )
 
-    async def acquire(self, upload_id: UploadId) -> Held:
+    async def acquire(self, upload_id: UploadId, *, disturb: bool = True) -> Held:
         """See `ports.UploadRecords.acquire`."""
         token = self._keeper.new_token()
-        args = (token, self._options.ttl_ms, upload_id, *self._newcomer)
+        args = (token, self._options.ttl_ms, upload_id, *self._newcomer, int(disturb))
 
         async def attempt() -> tuple[float, list[Any]]:
             # The lease runs from some moment after this one: counting from here errs safely.
@@ -122,9 +114,13 @@ class RedisRecords:
                 self._client, scripts.ACQUIRE, self._keys.all_of(upload_id), *args
             )
 
-        asked_at_s, answer = await self._patiently(upload_id, attempt)
-        upload, fence = self._load(upload_id, answer)
-        return self._hold(upload, fence, token, asked_at_s)
+        if disturb:
+            asked_at_s, answer = await self._patiently(upload_id, attempt)
+        else:
+            asked_at_s, answer = await attempt()
+        if answer[0] == b"held":
+            raise errors.UploadLocked
+        return self._hold(self._load(upload_id, answer), token, asked_at_s)
 
     async def inspect(self, upload_id: UploadId) -> Upload:
         """See `ports.UploadRecords.inspect`."""
@@ -139,34 +135,51 @@ class RedisRecords:
             )
 
         _, answer = await self._patiently(upload_id, attempt)
-        return self._load(upload_id, answer)[0]
+        return self._load(upload_id, answer)
 
     async def commit(self, held: Held, changes: Changes, *, release: bool = False) -> None:
         """See `ports.UploadRecords.commit`."""
         before, after = held.upload, serialize.apply(held.upload, changes)
-        base, tail_end = after.parts_bytes, sum(map(len, changes.tail))
-        append_at = 0 if changes.etags else before.tail_bytes
+        append_at = serialize.append_at(before, changes)
+        tail_bytes = append_at + sum(map(len, changes.tail))
         fields = serialize.dump_changes(changes, after)
-        args: list[str | int] = [held.fence, held.token, base, append_at + tail_end]
-        args += [after.expires_at_s * 1000, int(release), before.id, self._keys.prefix]
+        base, expire_at_ms = after.parts_bytes, after.expires_at_s * 1000
+        step = held.next_step()
+        args: list[str | int] = [held.token, held.step, step, base, tail_bytes, after.parked or ""]
+        args += [expire_at_ms, int(release), int(changes.verified), before.id, self._keys.prefix]
         args += [before.parts + 1, len(changes.etags), *changes.etags, *fields]
+        keys = self._keys.all_of(before.id)
 
         async def call() -> bytes:
-            client = self._bulk if changes.tail else self._client
-            calls = client.pipeline(transaction=bool(changes.tail))
+            calls = (self._bulk if changes.tail else self._client).pipeline(transaction=False)
             if changes.tail:
-                key = self._keys.tail(before.id, held.fence, base)
+                key = self._keys.tail(before.id, held.token, base)
                 calls.setrange(key, append_at, b"".join(changes.tail))
-            keys = self._keys.all_of(before.id)
+                calls.pexpireat(key, expire_at_ms)  # also if the script never comes to run
             calls.evalsha(scripts.COMMIT.sha, len(keys), *keys, *args)
             answer: bytes = (await calls.execute())[-1]
             return answer
 
-        with translated():
-            answer = await with_scripts(self._client, call)
-        self._committed(held, answer, after, release=release)
+        answer = await self._outlast_held(held, call)
+        self._committed(held, answer, after, step, release=release)
 
-    def _committed(self, held: Held, answer: bytes, after: Upload, *, release: bool) -> None:
+    async def rebuild(self, held: Held, upload: Upload, etags: Sequence[str]) -> None:
+        """See `ports.UploadRecords.rebuild`."""
+        step, expire_at_ms = held.next_step(), upload.expires_at_s * 1000
+        args: list[str | int] = [held.token, held.step, step, expire_at_ms]
+        args += [len(etags), *etags, *serialize.dump(upload)]
+        keys = self._keys.all_of(upload.id)
+
+        async def call() -> bytes:
+            answer: bytes = await self._client.evalsha(scripts.REBUILD.sha, len(keys), *keys, *args)
+            return answer
+
+        answer = await self._outlast_held(held, call)
+        self._committed(held, answer, upload, step, release=False)
+
+    def _committed(
+        self, held: Held, answer: bytes, after: Upload, step: int, *, release: bool
+    ) -> None:
         if answer == b"fenced":
             self._keeper.unwatch(held)
             raise errors.LeaseLost
@@ -174,6 +187,7 @@ class RedisRecords:
             logger.error("upload %s: Redis lost the tail (%r)", held.upload.id, answer)
             raise errors.StateUnavailable
         held.upload = after
+        held.step = step
         if release:
             self._keeper.unwatch(held)
 
@@ -182,9 +196,12 @@ class RedisRecords:
         upload = held.upload
         if upload.tail_bytes == 0:
             return b""
-        key = self._keys.tail(upload.id, held.fence, upload.parts_bytes)
-        with translated():
-            tail = await self._bulk.getrange(key, 0, upload.tail_bytes - 1)
+        key = self._keys.tail(upload.id, held.token, upload.parts_bytes)
+
+        async def call() -> object:
+            return await self._bulk.getrange(key, 0, upload.tail_bytes - 1)
+
+        tail = await self._outlast_held(held, call)
         if not isinstance(tail, bytes) or len(tail) != upload.tail_bytes:
             logger.error("upload %s: Redis lost the tail", upload.id)
             raise errors.StateUnavailable
@@ -195,8 +212,8 @@ class RedisRecords:
         numbers = [str(number) for number in range(1, held.upload.parts + 1)]
         if not numbers:
             return []
-        with translated():
-            found = await self._client.hmget(self._keys.parts(held.upload.id), numbers)
+        parts = self._keys.parts(held.upload.id)
+        found = await self._outlast_held(held, lambda: self._client.hmget(parts, numbers))
         etags = [etag.decode() for etag in found if isinstance(etag, bytes)]
         if len(etags) != len(numbers):
             logger.error("upload %s: Redis lost part ETags", held.upload.id)
@@ -224,7 +241,7 @@ class RedisRecords:
             self._client,
             scripts.FORGET,
             self._keys.all_of(held.upload.id),
-            held.fence,
+            held.token,
             held.upload.id,
             self._keys.prefix,
         )
@@ -241,7 +258,7 @@ class RedisRecords:
     ) -> tuple[float, list[Any]]:
         """Repeat `attempt` until no other holder is in the way; raises UploadLocked in the end."""
         deadline_s = time.monotonic() + self._options.wait_s
-        asked_at_s, answer = await attempt()
+        asked_at_s, answer = await self._outlast(attempt, self._options.wait_s)
         if answer[0] != b"held":
             return asked_at_s, answer
         with self._keeper.told_when_free(upload_id) as freed:
@@ -252,20 +269,46 @@ class RedisRecords:
                 expires_in_s = max(0, answer[1]) / 1000 + _EXPIRED_GRACE_S
                 await _event_or_timeout(freed, min(left_s, expires_in_s, _ASK_AGAIN_S))
                 freed.clear()
-                asked_at_s, answer = await attempt()
+                asked_at_s, answer = await self._outlast(attempt, max(left_s, _ASK_AGAIN_S))
         return asked_at_s, answer
 
-    def _load(self, upload_id: UploadId, answer: list[Any]) -> tuple[Upload, int]:
+    async def _outlast_held(self, held: Held, call: Callable[[], Awaitable[T]]) -> T:
+        """`call` for the holder of a lease, which waits for an absent Redis as long as the lease
+        may still be ours when it is back."""
+
+        async def translated_call() -> T:
+            with translated():
+                return await with_scripts(self._client, call)
+
+        return await self._outlast(translated_call, self._options.outage_s, held)
+
+    async def _outlast(
+        self, call: Callable[[], Awaitable[T]], patience_s: float, held: Held | None = None
+    ) -> T:
+        """Repeat `call` while Redis is away, for at most `patience_s`."""
+        deadline_s = time.monotonic() + patience_s
+        while True:
+            try:
+                async with asyncio.timeout(max(_ATTEMPT_MIN_S, deadline_s - time.monotonic())):
+                    return await call()
+            except TimeoutError as error:
+                raise errors.StateUnavailable from error
+            except errors.StateUnavailable:
+                if (held is not None and held.released) or time.monotonic() >= deadline_s:
+                    raise
+            await asyncio.sleep(_TRY_AGAIN_S)
+
+    def _load(self, upload_id: UploadId, answer: list[Any]) -> Upload:
         if answer[0] == b"missing":
             raise errors.UploadNotFound
         try:
-            return serialize.load(upload_id, answer[1], answer[2])
+            return serialize.load(upload_id, answer[1], answer[2], answer[3])
         except serialize.UnreadableRecordError as error:
             logger.error("upload %s: the record in Redis cannot be read", upload_id)
             raise errors.StateUnavailable from error
 
-    def _hold(self, upload: Upload, fence: int, token: str, asked_at_s: float) -> Held:
-        held = Held(upload=upload, fence=fence, token=token)
+    def _hold(self, upload: Upload, token: str, asked_at_s: float) -> Held:
+        held = Held(upload=upload, token=token)
         self._keeper.watch(held, asked_at_s)
         return held
 

@@ -12,7 +12,7 @@ from tusd_s3.ports import Changes
 
 T = TypeVar("T")
 
-FORMAT = "1"
+FORMAT = "2"
 """Version of the record's form; a record of another form is not guessed at."""
 
 
@@ -20,9 +20,9 @@ class UnreadableRecordError(ValueError):
     """The hash is not a record of this form."""
 
 
-def dump_new(upload: Upload, fence: int) -> dict[str, str]:
-    """All fields of a record without a tail: a new one, or one that is restored."""
-    return {
+def dump(upload: Upload) -> list[str]:
+    """The record's fields as a flat field-value list, without those that belong to the lease."""
+    fields = {
         "v": FORMAT,
         "key": upload.key,
         "length": "" if upload.length is None else str(upload.length),
@@ -33,16 +33,20 @@ def dump_new(upload: Upload, fence: int) -> dict[str, str]:
         "multipart": upload.multipart_id or "",
         "recovery": str(int(upload.recovery_stored)),
         "state": upload.state.value,
-        "fence": str(fence),
         "base": str(upload.parts_bytes),
-        "tail": "0",
+        "tail": str(upload.tail_bytes),
+        "parked": upload.parked or "",
     }
+    return [text for pair in fields.items() for text in pair]
 
 
-def load(upload_id: UploadId, pairs: Sequence[bytes], stored_tail_bytes: int) -> tuple[Upload, int]:
-    """The upload and the fence of its last acquisition.
+def load(
+    upload_id: UploadId, pairs: Sequence[bytes], stored_tail_bytes: int, run: bytes = b""
+) -> Upload:
+    """The upload of a record.
 
-    pairs: HGETALL's flat answer. stored_tail_bytes: the length the tail really has.
+    pairs: HGETALL's flat answer. stored_tail_bytes: the length the tail really has in Redis.
+    run: names the present run of Redis; empty if unknown.
     A tail that is shorter than the record says was lost by Redis: it is dropped, not trusted.
     Raises UnreadableRecordError.
     """
@@ -50,14 +54,14 @@ def load(upload_id: UploadId, pairs: Sequence[bytes], stored_tail_bytes: int) ->
     fields = dict(zip(texts[::2], texts[1::2], strict=True))
     try:
         upload = _load_fields(upload_id, fields)
-        fence = int(fields["fence"])
+        doubtful = upload.state is UploadState.OPEN and fields["checked"] != run.decode()
     except (KeyError, ValueError) as error:
         raise UnreadableRecordError(upload_id) from error
     if fields["v"] != FORMAT:
         raise UnreadableRecordError(upload_id)
-    if stored_tail_bytes < upload.tail_bytes:
+    if upload.parked is None and stored_tail_bytes < upload.tail_bytes:
         upload = replace(upload, tail_bytes=0)
-    return upload, fence
+    return replace(upload, is_doubtful=doubtful)
 
 
 def _load_fields(upload_id: UploadId, fields: dict[str, str]) -> Upload:
@@ -73,16 +77,15 @@ def _load_fields(upload_id: UploadId, fields: dict[str, str]) -> Upload:
         multipart_id=fields["multipart"] or None,
         recovery_stored=fields["recovery"] == "1",
         state=UploadState(fields["state"]),
+        parked=fields["parked"] or None,
     )
 
 
 def apply(upload: Upload, changes: Changes) -> Upload:
     """`upload` after `changes`: what the record says once the commit succeeded."""
-    tail_bytes = sum(map(len, changes.tail))
-    if not changes.etags:
-        tail_bytes += upload.tail_bytes
-    if changes.state is UploadState.COMPLETE:
-        tail_bytes = 0
+    complete = changes.state is UploadState.COMPLETE
+    tail_bytes = 0 if complete else append_at(upload, changes) + sum(map(len, changes.tail))
+    stays_parked = not (changes.unparked or changes.etags or complete)
     return replace(
         upload,
         parts=upload.parts + len(changes.etags),
@@ -93,7 +96,14 @@ def apply(upload: Upload, changes: Changes) -> Upload:
         recovery_stored=_or(changes.recovery_stored, upload.recovery_stored),
         state=_or(changes.state, upload.state),
         expires_at_s=_or(changes.expires_at_s, upload.expires_at_s),
+        parked=_or(changes.parked, upload.parked) if stays_parked else None,
+        is_doubtful=upload.is_doubtful and not changes.verified,
     )
+
+
+def append_at(upload: Upload, changes: Changes) -> int:
+    """Where in the tail that `changes` leaves its new bytes begin."""
+    return 0 if changes.etags or changes.unparked else upload.tail_bytes
 
 
 def dump_changes(changes: Changes, after: Upload) -> list[str]:

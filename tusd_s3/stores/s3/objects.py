@@ -8,14 +8,13 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import ClientError as HttpClientError
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from tusd_s3 import errors
+from tusd_s3 import errors, limits
 from tusd_s3.model.metadata import ObjectAttributes
 from tusd_s3.model.upload import Upload, UploadId, UploadState
 from tusd_s3.ports import Recovered
@@ -23,15 +22,18 @@ from tusd_s3.stores.s3.body import ChunkedBody
 from tusd_s3.stores.s3.client import ATTEMPTS_MAX, S3Options
 from tusd_s3.stores.s3.recovery import (
     DOCUMENT_MAX_BYTES,
+    ParkedTail,
     StoredPart,
     contiguous_parts,
     dump_recovery,
     load_recovery,
     recovery_key,
+    tail_key,
 )
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
+    from types_aiobotocore_s3.type_defs import HeadObjectOutputTypeDef
 
 logger = logging.getLogger("tusd_s3.s3")
 
@@ -50,12 +52,6 @@ _MD5_ETAG = re.compile(r'"?([0-9a-f]{32})"?')
 _PASSING_CODES = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
 _GONE_CODES = {"NoSuchUpload"}
 _NO_OBJECT_CODES = {"NoSuchKey", "404"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Document:
-    body: bytes
-    modified: datetime
 
 
 class S3Objects:
@@ -165,54 +161,111 @@ class S3Objects:
                 ContentType="application/json",
             )
 
-    async def recover(self, upload_id: UploadId) -> Recovered | None:
+    async def recover(self, upload_id: UploadId, known: Upload | None = None) -> Recovered | None:
         """See `ports.Objects.recover`."""
-        document = await self._read(recovery_key(self._prefix, upload_id))
-        if document is None:
+        stated, tail = await self._read_recovery(upload_id)
+        if stated is not None and (found := await self._survey(stated, tail)) is not None:
+            return found
+        if known is None or known.multipart_id is None:
             return None
+        if stated is not None and stated.multipart_id == known.multipart_id:
+            return None
+        return await self._survey(known, None)
+
+    async def _read_recovery(self, upload_id: UploadId) -> tuple[Upload | None, ParkedTail | None]:
+        document = await self._read(recovery_key(self._prefix, upload_id), DOCUMENT_MAX_BYTES)
+        if document is None:
+            return None, None
         try:
-            upload = load_recovery(upload_id, document.body)
+            return load_recovery(upload_id, document)
         except ValueError:
             logger.error("upload %s: its recovery object cannot be read", upload_id)
-            return None
+            return None, None
+
+    async def _survey(self, upload: Upload, tail: ParkedTail | None) -> Recovered | None:
+        """What is stored of `upload`; None if nothing."""
         listed = await self._list_parts(upload)
         if listed is None:
             return await self._recover_complete(upload)
         parts = contiguous_parts(upload, listed)
-        changed = max([document.modified, *(part.modified for part in parts)])
+        found = replace(upload, parts=len(parts), tail_bytes=0, parked=None)
+        if (
+            tail is not None
+            and tail.base == found.parts_bytes
+            and await self._has_tail(found, tail)
+        ):
+            found = replace(found, tail_bytes=tail.size, parked=tail.name)
+        elif upload.multipart_id is None:
+            return await self._recover_complete(upload)
         return Recovered(
-            upload=replace(upload, parts=len(parts)),
+            upload=found,
             etags=[part.etag for part in parts],
-            changed_at_s=changed.timestamp(),
+            changed_at_s=max((part.modified.timestamp() for part in parts), default=0.0),
         )
 
     async def _recover_complete(self, upload: Upload) -> Recovered | None:
-        """The multipart upload is gone: completed, which the object shows, or dropped."""
+        """Its bytes are gone: completed, which the object shows, or dropped."""
+        head = await self._head(upload.key)
+        if head is None or upload.length not in {None, head["ContentLength"]}:
+            return None
+        return Recovered(
+            upload=replace(
+                upload,
+                length=head["ContentLength"],
+                state=UploadState.COMPLETE,
+                tail_bytes=0,
+                parked=None,
+            ),
+            etags=(),
+            changed_at_s=head["LastModified"].timestamp(),
+        )
+
+    async def _has_tail(self, upload: Upload, tail: ParkedTail) -> bool:
+        head = await self._head(tail_key(self._prefix, upload.id, tail.name))
+        return head is not None and head["ContentLength"] == tail.size
+
+    async def _head(self, key: str) -> HeadObjectOutputTypeDef | None:
         try:
             async with self._call():
-                head = await self._client.head_object(Bucket=self._bucket, Key=upload.key)
-        except errors.StorageRefused:
+                return await self._client.head_object(Bucket=self._bucket, Key=key)
+        except errors.NoSuchObject:
             return None
-        length = head["ContentLength"]
-        if upload.length not in {None, length}:
-            return None
-        whole = replace(upload, length=length, state=UploadState.COMPLETE)
-        return Recovered(upload=whole, etags=(), changed_at_s=head["LastModified"].timestamp())
 
-    async def _read(self, key: str) -> _Document | None:
+    async def put_tail(
+        self, upload_id: UploadId, name: str, chunks: Sequence[bytes], size: int
+    ) -> None:
+        """See `ports.Objects.put_tail`."""
+        await self.put_object(
+            tail_key(self._prefix, upload_id, name), chunks, size, ObjectAttributes()
+        )
+
+    async def read_tail(self, upload_id: UploadId, name: str) -> bytes | None:
+        """See `ports.Objects.read_tail`."""
+        key = tail_key(self._prefix, upload_id, name)
+        return await self._read(key, limits.PART_SIZE_MAX_BYTES)
+
+    async def delete_tail(self, upload_id: UploadId, name: str) -> None:
+        """See `ports.Objects.delete_tail`."""
+        await self.delete_object(tail_key(self._prefix, upload_id, name))
+
+    async def _read(self, key: str, most_bytes: int) -> bytes | None:
+        """The object under `key`, or as much of it as may be held; None if there is none."""
         try:
             async with self._call():
                 answer = await self._client.get_object(Bucket=self._bucket, Key=key)
                 async with answer["Body"] as stream:
-                    return _Document(await stream.read(DOCUMENT_MAX_BYTES), answer["LastModified"])
+                    content: bytes = await stream.read(most_bytes)
+                    return content
         except errors.NoSuchObject:
             return None
 
     async def _list_parts(self, upload: Upload) -> list[StoredPart] | None:
         """All stored parts, in as many pages as it takes; None if S3 knows no such upload."""
         listed: list[StoredPart] = []
+        if upload.multipart_id is None:
+            return listed
         pages = self._client.get_paginator("list_parts").paginate(
-            Bucket=self._bucket, Key=upload.key, UploadId=upload.multipart_id or ""
+            Bucket=self._bucket, Key=upload.key, UploadId=upload.multipart_id
         )
         try:
             async with self._call():
@@ -232,12 +285,8 @@ class S3Objects:
         await self.delete_object(recovery_key(self._prefix, upload_id))
 
     async def _is_ours(self, key: str, etags: Sequence[str], length: int) -> bool:
-        try:
-            async with self._call():
-                head = await self._client.head_object(Bucket=self._bucket, Key=key)
-        except errors.StorageRefused:
-            return False
-        if head["ContentLength"] != length:
+        head = await self._head(key)
+        if head is None or head["ContentLength"] != length:
             return False
         expected = multipart_etag(etags)
         # Stores that encrypt or that use other ETags cannot be compared beyond the length.

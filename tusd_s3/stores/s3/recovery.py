@@ -1,7 +1,8 @@
-"""The recovery object: what it takes to rebuild the record of an upload with parts.
+"""The recovery object: what it takes to rebuild the record of an upload that S3 has bytes of.
 
-It lies at `<prefix>.tus/<id>.json` from the start of the multipart upload until the upload is
-complete or terminated. If Redis loses everything, it and ListParts say what is durable.
+It lies at `<prefix>.tus/<id>.json` from the start of the multipart upload, or from the moment the
+tail was parked in S3, until the upload is complete or terminated. If Redis loses everything, it,
+ListParts and the parked tail say what is durable.
 """
 
 from __future__ import annotations
@@ -20,14 +21,32 @@ DOCUMENT_MAX_BYTES = 64 * 1024
 DIRECTORY = ".tus/"
 """Below the object prefix; no upload's key may begin with it."""
 
+TAIL_SUFFIX = ".tail"
+"""Ends the key of a parked tail, which begins like the recovery object's."""
+
 
 def recovery_key(prefix: str, upload_id: UploadId) -> str:
     """Key of the recovery object."""
     return f"{prefix}{DIRECTORY}{upload_id}.json"
 
 
+def tail_key(prefix: str, upload_id: UploadId, name: str) -> str:
+    """Key of a tail that is parked in S3."""
+    return f"{prefix}{DIRECTORY}{upload_id}.{name}{TAIL_SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedTail:
+    """A tail in S3. base: offset of its first byte in the upload. size: in bytes."""
+
+    name: str
+    base: int
+    size: int
+
+
 def dump_recovery(upload: Upload) -> bytes:
     """JSON with everything of the record that S3 does not know."""
+    tail = {"name": upload.parked, "base": upload.parts_bytes, "size": upload.tail_bytes}
     return json.dumps(
         {
             "v": 1,
@@ -38,29 +57,34 @@ def dump_recovery(upload: Upload) -> bytes:
             "length": upload.length,
             "metadata": upload.metadata,
             "expires_at_s": upload.expires_at_s,
+            "tail": tail if upload.parked else None,
         }
     ).encode()
 
 
-def load_recovery(upload_id: UploadId, document: bytes) -> Upload:
-    """The upload of a recovery object, with no parts yet. Inverse of `dump_recovery`.
+def load_recovery(upload_id: UploadId, document: bytes) -> tuple[Upload, ParkedTail | None]:
+    """The upload of a recovery object, with no parts and no tail yet, and the tail it speaks of.
 
-    Raises ValueError for what is not the recovery object of this upload.
+    Inverse of `dump_recovery`. Raises ValueError for what is not this upload's recovery object.
     """
     fields = json.loads(document)
     try:
         if fields["v"] != 1 or fields["id"] != upload_id:
             raise ValueError("another form, or another upload's")
-        return Upload(
+        upload = Upload(
             id=upload_id,
             key=str(fields["key"]),
             length=None if fields["length"] is None else int(fields["length"]),
             metadata=str(fields["metadata"]),
             expires_at_s=int(fields["expires_at_s"]),
             layout=PartLayout.parse(fields["layout"]),
-            multipart_id=str(fields["multipart_id"]),
+            multipart_id=None if fields["multipart_id"] is None else str(fields["multipart_id"]),
             recovery_stored=True,
         )
+        tail = fields["tail"]
+        if tail is None:
+            return upload, None
+        return upload, ParkedTail(str(tail["name"]), int(tail["base"]), int(tail["size"]))
     except (KeyError, TypeError) as error:
         raise ValueError("a field is missing or of another kind") from error
 
