@@ -63,6 +63,12 @@ METADATA_KEY_MAX_BYTES: Final = 256
 HEADER_MAX_BYTES: Final = 1 * KIB
 """Any other protocol header."""
 
+IDEMPOTENCY_KEY_MIN_BYTES: Final = 16
+"""A shorter Idempotency-Key may be chosen twice, or guessed; a UUID has 36."""
+
+IDEMPOTENCY_KEY_MAX_BYTES: Final = 255
+"""A longer one serves nobody."""
+
 UPLOAD_ID_BYTES: Final = 16
 """Random bytes in an upload id: 128 bits, so that knowing an id is the right to the upload."""
 

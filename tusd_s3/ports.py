@@ -166,6 +166,13 @@ class UploadRecords(Protocol):
         """Store a new record and take its lease, in one step."""
         ...
 
+    async def claim(
+        self, name: str, upload: Upload, *, instead_of: UploadId | None = None
+    ) -> UploadId:
+        """Let `name` mean this upload until it expires, unless it means another one by now (than
+        `instead_of`); the id of the upload that it means."""
+        ...
+
     async def restore(self, upload: Upload, etags: Sequence[str]) -> None:
         """Store a record again that was lost, unless there is one by now."""
         ...

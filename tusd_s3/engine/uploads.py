@@ -11,14 +11,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tusd_s3 import errors
 from tusd_s3.engine import parking
 from tusd_s3.engine.options import EngineOptions
 from tusd_s3.engine.reader import BodyReader
 from tusd_s3.engine.recovery import RecoveringRecords
+from tusd_s3.engine.tasks import ProtectedTasks
 from tusd_s3.engine.writer import UploadWriter
 from tusd_s3.model.objects import object_attributes, render_key
 from tusd_s3.model.upload import Upload, UploadId, UploadState, new_upload_id
@@ -47,22 +47,22 @@ class Uploads:
         self._recovering = RecoveringRecords(records, objects, options.lifetime_s)
         self._objects = objects
         self._options = options
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._readers: set[BodyReader] = set()
-        self._draining = False
+        self._tasks = ProtectedTasks()
 
     async def create(self, request: CreateRequest, body: BodySource) -> Upload:
         """Make an upload, with its first bytes if the request has some (tus creation).
 
         An upload of no bytes is completed at once. When the body was cut short, the upload is
-        there with what came. Raises UploadTooLarge, BodyTooLong, TemporaryError.
+        there with what came. A request that repeats an earlier one (see `CreateRequest.name`) gets
+        the upload that was made then, as it is now, and its body is not looked at.
+        Raises UploadTooLarge, BodyTooLong, UploadLocked, TemporaryError.
         """
         upload = self._new_upload(request)
-        if request.length != 0 and not request.has_body:
+        if request.length != 0 and not request.has_body and request.name is None:
             await self._records.create(upload)
             return upload
         reader = self._reader(body)
-        return await self._protected(self._create_with_body(upload, reader), reader)
+        return await self._tasks.run(self._create_held(upload, request.name, reader), reader)
 
     async def append(self, upload_id: UploadId, request: AppendRequest, body: BodySource) -> Upload:
         """Add a body to an upload (tus core, PATCH); the upload with its new offset.
@@ -70,10 +70,10 @@ class Uploads:
         A request that is refused (RequestError) reads no byte and changes nothing. Otherwise the
         bytes that came are kept, whatever ended the body; errors tell what it was.
         """
-        if self._draining:
+        if self._tasks.draining:
             raise errors.ShuttingDown
         reader = self._reader(body)
-        return await self._protected(self._append(upload_id, request, reader), reader)
+        return await self._tasks.run(self._append(upload_id, request, reader), reader)
 
     async def inspect(self, upload_id: UploadId) -> Upload:
         """The upload with its true offset (tus core, HEAD).
@@ -93,30 +93,26 @@ class Uploads:
 
     async def terminate(self, upload_id: UploadId) -> None:
         """Remove an upload and everything of it (tus termination). Raises UploadNotFound."""
-        await self._protected(self._terminate(upload_id))
+        await self._tasks.run(self._terminate(upload_id))
 
     async def complete_stuck(self, upload_id: UploadId) -> bool:
         """Complete an upload that has all its bytes but no object, unless somebody is writing it;
         whether it is complete now. Raises UploadNotFound, UploadLocked, TemporaryError."""
-        upload = await self._protected(self._maintain(upload_id, self._complete_held))
+        upload = await self._tasks.run(self._maintain(upload_id, self._complete_held))
         return upload.state is UploadState.COMPLETE
 
     async def park(self, upload_id: UploadId) -> bool:
         """Move the tail of a resting upload from Redis to S3, unless somebody is writing it;
         whether it was moved. Raises UploadNotFound, UploadLocked, TemporaryError."""
-        return await self._protected(self._maintain(upload_id, self._park_held))
+        return await self._tasks.run(self._maintain(upload_id, self._park_held))
 
     def begin_drain(self) -> None:
         """End all bodies that are being read; what came is recorded. Takes no new ones."""
-        self._draining = True
-        for reader in self._readers:
-            reader.stop(StopReason.SHUTDOWN)
+        self._tasks.begin_drain()
 
     async def drain(self) -> None:
         """`begin_drain`, and wait until everything is recorded."""
-        self.begin_drain()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.drain()
 
     # --- create -------------------------------------------------------------------------------
 
@@ -139,9 +135,12 @@ class Uploads:
             layout=self._options.policy.layout_for(request.length),
         )
 
-    async def _create_with_body(self, upload: Upload, reader: BodyReader) -> Upload:
+    async def _create_held(self, upload: Upload, name: str | None, reader: BodyReader) -> Upload:
         held = await self._records.create_held(upload)
         try:
+            if name is not None and (earlier := await self._made_earlier(name, upload)) is not None:
+                await self._records.forget(held)
+                return earlier
             return await self._receive(held, upload, reader)
         except errors.RequestError:
             await self._remove_refused(held)
@@ -155,6 +154,20 @@ class Uploads:
             return held.upload
         finally:
             await self._let_go(held)
+
+    async def _made_earlier(self, name: str, upload: Upload) -> Upload | None:
+        """The upload that a creation of this name has made; None if it is `upload` from now on.
+
+        The record comes first, the name second: a name always means an upload that was there.
+        """
+        known = await self._records.claim(name, upload)
+        if known == upload.id:
+            return None
+        try:
+            return await self.inspect(known)
+        except errors.UploadNotFound:  # terminated, expired or lost since
+            known = await self._records.claim(name, upload, instead_of=known)
+        return None if known == upload.id else await self.inspect(known)
 
     # --- append -------------------------------------------------------------------------------
 
@@ -256,7 +269,7 @@ class Uploads:
 
     async def _complete_in_time(self, upload_id: UploadId) -> Upload:
         """Drive a completion on; it goes on in the background when it takes too long."""
-        task = self._spawn(self._complete(upload_id))
+        task = self._tasks.spawn(self._complete(upload_id))
         done, _ = await asyncio.wait({task}, timeout=self._options.completion_wait_s)
         if not done:
             raise errors.UploadLocked
@@ -351,33 +364,6 @@ class Uploads:
     async def _let_go(self, held: Held) -> None:
         if not held.released:
             await self._records.release(held)
-
-    async def _protected(
-        self, work: Coroutine[object, object, T], reader: BodyReader | None = None
-    ) -> T:
-        """Run `work` where no cancellation of the request reaches it; that ends its body only."""
-        task = self._spawn(work)
-        if reader is not None:
-            self._readers.add(reader)
-            task.add_done_callback(lambda _: self._readers.discard(reader))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if reader is not None and not task.done():
-                reader.stop(StopReason.SHUTDOWN)
-            raise
-
-    def _spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(partial(_finished, self._tasks))
-        return task
-
-
-def _finished(tasks: set[asyncio.Task[Any]], task: asyncio.Task[Any]) -> None:
-    tasks.discard(task)
-    if not task.cancelled():
-        task.exception()  # whoever awaited it has it; one that nobody awaits any more is not news
 
 
 def _existing(upload: Upload) -> Upload:

@@ -23,6 +23,7 @@ ALLOW_METHODS: Final = ("POST", "GET", "HEAD", "PATCH", "DELETE", "OPTIONS")
 ALLOW_HEADERS: Final = (
     "Authorization",
     "Content-Type",
+    "Idempotency-Key",
     "Tus-Resumable",
     "Upload-Length",
     "Upload-Offset",

@@ -30,12 +30,14 @@ class CreateRequest:
     length: declared total in bytes, or None when it is declared later.
     metadata: what the client said about the upload, already checked, as it was sent; may be empty.
     body_length: bytes of the first chunk; 0 when there is none, None when only its end will tell.
+    name: what names this creation among its retries, None if nothing does.
     Raises BodyTooLong when the first chunk goes past the length.
     """
 
     length: int | None
     metadata: str = ""
     body_length: int | None = 0
+    name: str | None = None
 
     def __post_init__(self) -> None:
         _not_negative(length=self.length, body_length=self.body_length)

@@ -47,6 +47,7 @@ from tusd_s3.errors import (
 from tusd_s3.model.upload import Upload, UploadState
 from tusd_s3.protocol.fields import Fields
 from tusd_s3.protocol.headers import http_date, parse_integer, parse_metadata
+from tusd_s3.protocol.idempotency import creation_name
 from tusd_s3.protocol.message import AppendRequest, CreateRequest, Response
 
 VERSION: Final = "1.0.0"
@@ -104,7 +105,9 @@ def parse_create(fields: Fields, *, max_bytes: int) -> CreateRequest:
         raise UploadTooLarge(max_bytes)
     metadata = fields.get("Upload-Metadata", max_bytes=limits.METADATA_MAX_BYTES) or ""
     parse_metadata(metadata)
-    return CreateRequest(length=length, metadata=metadata, body_length=body_length)
+    return CreateRequest(
+        length=length, metadata=metadata, body_length=body_length, name=creation_name(fields)
+    )
 
 
 def parse_append(fields: Fields) -> AppendRequest:

@@ -8,6 +8,7 @@ upload in one slot, so that scripts and MULTI work there):
     p{id}:lease      string  token of the holder, with a TTL
     p{id}:waiting    set     workers that wait for the lease, with a TTL
     p{id}:tail:T:B   string  the tail: T is the token of its writer, B its first offset
+    p creation:N     string  id of the upload that the creation named N made, with a TTL
     p worker:W       channel messages for worker W
 
 The tail's key is the fence. A holder that was overtaken still believes in its token; the newcomer
@@ -49,6 +50,10 @@ class Keys:
     def tail(self, upload_id: UploadId, token: str, base: int) -> str:
         """The tail written by the holder of `token` that begins at offset `base` (bytes)."""
         return f"{self.record(upload_id)}:tail:{token}:{base}"
+
+    def creation(self, name: str) -> str:
+        """Which upload a creation has made, for its retries."""
+        return f"{self.prefix}creation:{name}"
 
     def channel(self, worker: str) -> str:
         """Pub/sub channel of one worker."""

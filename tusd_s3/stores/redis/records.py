@@ -90,6 +90,17 @@ class RedisRecords:
         await self._create(upload, (), token=token)
         return self._hold(upload, token, asked_at_s)
 
+    async def claim(
+        self, name: str, upload: Upload, *, instead_of: UploadId | None = None
+    ) -> UploadId:
+        """See `ports.UploadRecords.claim`."""
+        args = (upload.id, upload.expires_at_s * 1000, instead_of or "")
+        keys = [self._keys.creation(name)]
+        answer: bytes = await self._outlast(
+            lambda: run_script(self._client, scripts.CLAIM, keys, *args), self._options.wait_s
+        )
+        return UploadId(answer.decode())
+
     async def restore(self, upload: Upload, etags: Sequence[str]) -> None:
         """See `ports.UploadRecords.restore`."""
         await self._create(upload, etags, token="")

@@ -279,4 +279,16 @@ return 'ok'
 )
 """Remove everything of an upload."""
 
-ALL = (CREATE, ACQUIRE, INSPECT, COMMIT, REBUILD, RENEW, RELEASE, FORGET)
+CLAIM = Script(
+    """
+-- KEYS: the creation. ARGV: id, expire at (ms), id that may be replaced ('' for none)
+local now = redis.call('GET', KEYS[1])
+if now and now ~= ARGV[3] then return now end
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('PEXPIREAT', KEYS[1], ARGV[2])
+return ARGV[1]
+"""
+)
+"""Let a creation's name mean an upload; the only script with a KEYS of its own."""
+
+ALL = (CLAIM, CREATE, ACQUIRE, INSPECT, COMMIT, REBUILD, RENEW, RELEASE, FORGET)
