@@ -17,7 +17,8 @@ _CONTROL_WITHIN_S = 10.0
 
 
 class Proxy(ABC):
-    """Listens on a port of its own and connects each client to `upstream` (host, port).
+    """Listens on a port of its own and connects each client to `upstream` (host, port), which may
+    be changed: connections that come later lead to the new one.
 
     Nothing is buffered beyond what one read yields: a slow side slows the other.
     """
@@ -29,6 +30,11 @@ class Proxy(ABC):
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it accepts connections."""
+        return self._server is not None
 
     def start(self) -> None:
         """Begin to listen."""

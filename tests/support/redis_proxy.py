@@ -81,6 +81,10 @@ class RedisProxy(Proxy):
         yield counted
         counted.extend(self.trips()[before:])
 
+    def forget(self) -> None:
+        """Drop what was noted of the round trips so far."""
+        self._trips.clear()
+
     async def handle(
         self,
         client: tuple[asyncio.StreamReader, asyncio.StreamWriter],

@@ -100,6 +100,10 @@ class S3Proxy(Proxy):
         """The calls themselves, in the order they came."""
         return [call for call in list(self._calls) if key_part in call.key]
 
+    def forget(self) -> None:
+        """Drop what was noted of the calls so far."""
+        self._calls.clear()
+
     async def handle(
         self,
         client: tuple[asyncio.StreamReader, asyncio.StreamWriter],

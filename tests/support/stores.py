@@ -118,6 +118,12 @@ class RedisView:
             found = client.scan_iter(match=f"{self.prefix}*{containing}*", count=1000)
             return sorted(key.decode() for key in found)
 
+    def record(self, upload_id: str) -> dict[str, str]:
+        """The fields of an upload's record."""
+        with redis.Redis.from_url(self.url, decode_responses=True) as client:
+            found: Any = client.hgetall(f"{self.prefix}{{{upload_id}}}")
+            return dict(found)
+
     def snapshot(self, containing: str = "") -> Mapping[str, object]:
         """What is recorded: keys and values, without what taking and giving back a lease changes
         (tokens) and without what time alone changes (how long keys live)."""

@@ -177,7 +177,8 @@ local tail = tail_of(ARGV[1], ARGV[4])
 local verdict = may_commit(ARGV[1], ARGV[2], ARGV[3])
 if verdict == 'done' then return 'ok' end
 if verdict == 'fenced' then
-  if redis.call('HGET', KEYS[1], 'holder') ~= ARGV[1] then redis.call('DEL', tail) end
+  local at = redis.call('HMGET', KEYS[1], 'holder', 'base')
+  if not at[1] or tail_of(at[1], at[2]) ~= tail then redis.call('DEL', tail) end
   return 'fenced'
 end
 if ARGV[6] == '' and redis.call('STRLEN', tail) < tonumber(ARGV[5]) then return 'short' end

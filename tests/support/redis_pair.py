@@ -1,0 +1,109 @@
+"""Two real Redis servers, one the replica of the other, so that there can be a fail-over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import redis
+
+from tests.support.redis_proxy import RedisProxy
+from tests.support.waiting import eventually
+from tusd_s3.devstack.local_redis import LocalRedis
+
+_SYNCED_WITHIN_S = 30.0
+
+
+class DurableRedis(LocalRedis):
+    """Writes every command to its file before it answers, so that SIGKILL loses nothing.
+
+    With `everysec` Redis may hold writes back for two seconds while the disk is busy. What a
+    power cut would cost is not the question here.
+    """
+
+    def _command(self, ports: list[int]) -> list[str]:
+        quick = ["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"]
+        return [*super()._command(ports), "--appendfsync", "no", *quick]
+
+
+class RedisPair:
+    """A primary that the proxy leads to, and a replica that may fall behind and take over."""
+
+    def __init__(self, folder: Path, proxy: RedisProxy, nodes: list[LocalRedis]) -> None:
+        self._folder = folder
+        self._proxy = proxy
+        self._nodes = nodes
+        self._primary = 0
+        self.is_parted = False
+
+    @classmethod
+    def start(cls, folder: Path) -> RedisPair:
+        """Start both, the replica in step with the primary, and a proxy before the primary."""
+        nodes: list[LocalRedis] = [
+            DurableRedis(folder / "redis-a"),
+            DurableRedis(folder / "redis-b"),
+        ]
+        try:
+            for node in nodes:
+                node.start()
+            proxy = RedisProxy(("127.0.0.1", nodes[0].port))
+            proxy.start()
+        except BaseException:
+            for node in nodes:
+                node.stop()
+            raise
+        pair = cls(folder, proxy, nodes)
+        pair.follow()
+        return pair
+
+    @property
+    def proxy(self) -> RedisProxy:
+        """What the servers connect to."""
+        return self._proxy
+
+    @property
+    def primary(self) -> LocalRedis:
+        """The one that the proxy leads to."""
+        return self._nodes[self._primary]
+
+    @property
+    def replica(self) -> LocalRedis:
+        """The other one."""
+        return self._nodes[1 - self._primary]
+
+    def flush(self) -> None:
+        """The primary loses everything, and the replica with it unless it is parted."""
+        with redis.Redis.from_url(self.primary.url) as client:
+            client.flushall()
+
+    def part(self) -> None:
+        """From now on the replica falls behind."""
+        with redis.Redis.from_url(self.replica.url) as client:
+            client.execute_command("REPLICAOF", "NO", "ONE")
+        self.is_parted = True
+
+    def fail_over(self) -> None:
+        """The replica takes over with what it has; every connection breaks."""
+        with redis.Redis.from_url(self.replica.url) as client:
+            client.execute_command("REPLICAOF", "NO", "ONE")
+        self.is_parted = True
+        self._primary = 1 - self._primary
+        self._proxy.upstream = ("127.0.0.1", self.primary.port)
+        self._proxy.cut_all()
+
+    def follow(self) -> None:
+        """The replica becomes a copy of the primary again; returns when it is one."""
+        with redis.Redis.from_url(self.replica.url) as client:
+            client.execute_command("REPLICAOF", "127.0.0.1", str(self.primary.port))
+            eventually(lambda: _is_in_step(client), within_s=_SYNCED_WITHIN_S, what="in step")
+        self.is_parted = False
+
+    def stop(self) -> None:
+        """End all of it."""
+        self._proxy.stop()
+        for node in self._nodes:
+            node.stop()
+
+
+def _is_in_step(client: redis.Redis) -> bool:
+    state: dict[str, object] = client.info("replication")
+    return state["master_link_status"] == "up" and not state["master_sync_in_progress"]
