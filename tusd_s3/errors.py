@@ -23,6 +23,7 @@ and dashboards match on it, so a code is never renamed or reused.
         ├── BodyTimedOut            503  body_timed_out
         ├── ShuttingDown            503  shutting_down
         ├── StorageUnavailable      503  storage_unavailable
+        │   ├── ObjectExists        503  storage_unavailable
         │   └── StorageRefused      500  storage_refused
         │       └── NoSuchObject    500  storage_refused
         ├── StateUnavailable        503  state_unavailable
@@ -216,6 +217,15 @@ class StorageRefused(StorageUnavailable):
 
 class NoSuchObject(StorageRefused):
     """S3 has no object under this key. For the layers within; a client never asks for a key."""
+
+
+class ObjectExists(StorageUnavailable):
+    """There is an object under the key already, or another one than was to be replaced. For the
+    layers within. `etag`: of the one that is there, None if that is not known."""
+
+    def __init__(self, etag: str | None = None) -> None:
+        self.etag = etag
+        super().__init__()
 
 
 class StateUnavailable(TemporaryError):

@@ -223,9 +223,19 @@ class Objects(Protocol):
     """
 
     async def put_object(
-        self, key: str, chunks: Sequence[bytes], size: int, attributes: ObjectAttributes
+        self,
+        key: str,
+        chunks: Sequence[bytes],
+        size: int,
+        attributes: ObjectAttributes,
+        *,
+        replacing: str | None = None,
     ) -> None:
-        """Store `size` bytes (the sum of `chunks`) as one object, replacing what was there."""
+        """Store `size` bytes (the sum of `chunks`) as one object under a key that is free.
+
+        replacing: ETag of the object that may be there and be replaced.
+        Raises ObjectExists when there is another object; on stores that know no conditions it is
+        replaced instead."""
         ...
 
     async def create_multipart(self, key: str, attributes: ObjectAttributes) -> str:

@@ -112,6 +112,7 @@ def s3_options(settings: Settings) -> S3Options:
         prefix=settings.s3_object_prefix,
         connections_max=settings.s3_connections,
         timeout_s=settings.s3_timeout,
+        conditional_writes=settings.s3_conditional_writes,
         force_path_style=settings.s3_endpoint is not None if path_style is None else path_style,
     )
 

@@ -104,6 +104,12 @@ class Settings(BaseSettings):
         "Put the bucket into the path instead of the host name. Unless told, on exactly when "
         "--s3-endpoint is set: few stores but Amazon's have a host name for each bucket.",
     )  # fmt: skip
+    s3_conditional_writes: bool = _setting(
+        _S3, "", True,
+        "Store small uploads with If-None-Match, so that a request that was overtaken can never "
+        "replace what its successor stored. Off for stores that fail on it; those that answer 501 "
+        "are noticed.",
+    )  # fmt: skip
     s3_connections: int = _setting(
         _S3, "N", 64, "Connections to S3 that one worker keeps at most.", ge=1, le=4096
     )

@@ -305,7 +305,14 @@ class UploadWriter:
         if length != self._declared.length:
             raise AssertionError("an object is stored whole or not at all")
         present = [chunk for chunk in chunks if chunk]
-        await self._objects.put_object(self._held.upload.key, present, length, self._attributes)
+        key, attributes = self._held.upload.key, self._attributes
+        try:
+            await self._objects.put_object(key, present, length, attributes)
+        except errors.ObjectExists as found:
+            # A try of ours whose answer was lost, or of a holder that was overtaken. The commit
+            # shows that nobody has overtaken us; the condition, that it is still the same object.
+            await self._commit((), ())
+            await self._objects.put_object(key, present, length, attributes, replacing=found.etag)
         await self._record_completion()
 
     # --- landing and recording ----------------------------------------------------------------

@@ -32,7 +32,8 @@ class S3Options:
     """Which bucket, where, and how patiently.
 
     endpoint: None for AWS. prefix: begins every object key. connections_max: sockets to S3 of
-    one worker. timeout_s: how long a call may make no progress.
+    one worker. timeout_s: how long a call may make no progress. conditional_writes: whether the
+    store knows If-None-Match and If-Match on PutObject.
     """
 
     bucket: str
@@ -42,6 +43,7 @@ class S3Options:
     connections_max: int = 64
     timeout_s: float = 30.0
     force_path_style: bool = False
+    conditional_writes: bool = True
 
 
 def _sdk_config(options: S3Options) -> AioConfig:

@@ -11,15 +11,13 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiohttp import ClientError as HttpClientError
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-
 from tusd_s3 import errors, limits
 from tusd_s3.model.metadata import ObjectAttributes
 from tusd_s3.model.upload import Upload, UploadId, UploadState
 from tusd_s3.ports import Recovered
 from tusd_s3.stores.s3.body import ChunkedBody
 from tusd_s3.stores.s3.client import ATTEMPTS_MAX, S3Options
+from tusd_s3.stores.s3.failures import UnknownConditionError, translated
 from tusd_s3.stores.s3.recovery import (
     DOCUMENT_MAX_BYTES,
     ParkedTail,
@@ -49,9 +47,6 @@ AbortMultipartUpload)."""
 _ABORT_PAUSE_S = 0.2
 
 _MD5_ETAG = re.compile(r'"?([0-9a-f]{32})"?')
-_PASSING_CODES = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
-_GONE_CODES = {"NoSuchUpload"}
-_NO_OBJECT_CODES = {"NoSuchKey", "404"}
 
 
 class S3Objects:
@@ -62,13 +57,23 @@ class S3Objects:
         self._bucket = options.bucket
         self._prefix = options.prefix
         self._timeout_s = options.timeout_s
+        self._conditional = options.conditional_writes
         # Waiting for a socket must not count as a stall, so the line forms here, not in the pool.
         self._sockets = asyncio.Semaphore(options.connections_max)
 
     async def put_object(
-        self, key: str, chunks: Sequence[bytes], size: int, attributes: ObjectAttributes
+        self,
+        key: str,
+        chunks: Sequence[bytes],
+        size: int,
+        attributes: ObjectAttributes,
+        *,
+        replacing: str | None = None,
     ) -> None:
         """See `ports.Objects.put_object`."""
+        condition: Any = {}
+        if self._conditional:
+            condition = {"IfMatch": replacing} if replacing else {"IfNoneMatch": "*"}
 
         async def put(body: ChunkedBody) -> None:
             await self._client.put_object(
@@ -76,10 +81,19 @@ class S3Objects:
                 Key=key,
                 Body=_as_blob(body, size),
                 ContentLength=size,
+                **condition,
                 **_attributes(attributes),
             )
 
-        await self._send(put, chunks)
+        try:
+            await self._send(put, chunks)
+        except errors.ObjectExists:
+            head = await self._head(key)
+            raise errors.ObjectExists(None if head is None else head["ETag"]) from None
+        except UnknownConditionError:
+            logger.warning("this S3 knows no conditional writes; going on without them")
+            self._conditional = False
+            await self.put_object(key, chunks, size, attributes)
 
     async def create_multipart(self, key: str, attributes: ObjectAttributes) -> str:
         """See `ports.Objects.create_multipart`."""
@@ -297,7 +311,7 @@ class S3Objects:
         """Run `put` with a body of `chunks`, given up when no byte moves for too long."""
         loop = asyncio.get_running_loop()
         patience_s = self._timeout_s + _STALL_MARGIN_S
-        async with self._sockets, _translated(), asyncio.timeout(patience_s) as watchdog:
+        async with self._sockets, translated(), asyncio.timeout(patience_s) as watchdog:
 
             def progressed() -> None:
                 if not watchdog.expired():
@@ -309,36 +323,8 @@ class S3Objects:
     async def _call(self) -> AsyncIterator[None]:
         """A call without a body worth watching: bounded as a whole."""
         bound_s = ATTEMPTS_MAX * (self._timeout_s + _STALL_MARGIN_S)
-        async with self._sockets, _translated(), asyncio.timeout(bound_s):
+        async with self._sockets, translated(), asyncio.timeout(bound_s):
             yield
-
-
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """Turn the SDK's errors into ours; what S3 said goes to the log only."""
-    try:
-        yield
-    except ClientError as error:
-        raise _from_answer(error) from error
-    except NoCredentialsError as error:
-        logger.error("no AWS credentials were found")
-        raise errors.StorageRefused from error
-    except (BotoCoreError, HttpClientError, OSError, TimeoutError) as error:
-        logger.warning("S3 did not answer: %s", type(error).__name__)
-        raise errors.StorageUnavailable from error
-
-
-def _from_answer(error: ClientError) -> errors.UploadError:
-    code = error.response.get("Error", {}).get("Code", "")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-    if code in _GONE_CODES:
-        return errors.UploadNotFound()
-    if code in _NO_OBJECT_CODES:
-        return errors.NoSuchObject()
-    logger.warning("S3 refused %s: %s %s", error.operation_name, status, code)
-    if status >= 500 or status == 429 or code in _PASSING_CODES:
-        return errors.StorageUnavailable()
-    return errors.StorageRefused()
 
 
 def multipart_etag(etags: Sequence[str]) -> str | None:
