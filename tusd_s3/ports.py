@@ -119,6 +119,7 @@ class Changes:
     length: int | None = None
     layout: PartLayout | None = None
     multipart_id: str | None = None
+    is_starting: bool | None = None
     recovery_stored: bool | None = None
     state: UploadState | None = None
     expires_at_s: int | None = None
@@ -261,6 +262,10 @@ class Objects(Protocol):
 
     async def abort_multipart(self, key: str, multipart_id: str) -> None:
         """Drop the multipart upload and its parts, until S3 lists none. Unknown ones are fine."""
+        ...
+
+    async def abort_unknown(self, key: str) -> None:
+        """Drop every multipart upload of exactly this key, which must be nobody else's."""
         ...
 
     async def delete_object(self, key: str) -> None:

@@ -334,6 +334,8 @@ class Uploads:
             await self._records.commit(held, Changes(state=UploadState.TERMINATING))
         if upload.multipart_id is not None:
             await self._objects.abort_multipart(upload.key, upload.multipart_id)
+        if upload.is_starting:
+            await self._objects.abort_unknown(upload.key)
         if upload.parked is not None:
             await self._objects.delete_tail(upload.id, upload.parked)
         if upload.has_recovery:

@@ -269,7 +269,7 @@ class UploadWriter:
         upload = self._held.upload
         multipart_id = upload.multipart_id
         if multipart_id is None:
-            multipart_id = await self._objects.create_multipart(upload.key, self._attributes)
+            multipart_id = await self._start_multipart()
             self._recovery_stored = False  # one from a parked tail knows nothing of this
             await self._record_multipart(multipart_id)
         if not self._held.upload.recovery_stored:
@@ -278,9 +278,18 @@ class UploadWriter:
             self._recovery_stored = True
         return multipart_id
 
+    async def _start_multipart(self) -> str:
+        """Announce it first: should its id be lost, whoever comes next knows to look for it."""
+        key = self._held.upload.key
+        if self._held.upload.is_starting:
+            await self._objects.abort_unknown(key)
+        else:
+            await self._commit((), (), is_starting=True)
+        return await self._objects.create_multipart(key, self._attributes)
+
     async def _record_multipart(self, multipart_id: str) -> None:
         try:
-            await self._commit((), (), multipart_id=multipart_id)
+            await self._commit((), (), multipart_id=multipart_id, is_starting=False)
         except errors.LeaseLost:
             await self._abort_unrecorded(multipart_id)
             raise
@@ -349,6 +358,7 @@ class UploadWriter:
         tail: Sequence[bytes],
         *,
         multipart_id: str | None = None,
+        is_starting: bool | None = None,
         state: UploadState | None = None,
         release: bool = False,
     ) -> None:
@@ -359,6 +369,7 @@ class UploadWriter:
             length=declared.length if before.length != declared.length else None,
             layout=declared.layout if before.layout != declared.layout else None,
             multipart_id=multipart_id,
+            is_starting=is_starting,
             recovery_stored=self._changed_recovery,
             state=state,
             expires_at_s=self._expiry(),

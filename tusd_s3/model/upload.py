@@ -50,6 +50,8 @@ class Upload:
     parts: parts 1..`parts` are stored and recorded.
     tail_bytes: length of the tail, which begins where those parts end.
     multipart_id: S3's id of the multipart upload once one was started.
+    is_starting: whether a multipart upload was about to be started. If no id follows, there may
+        be one in S3 that nobody knows.
     recovery_stored: whether the recovery object is known to be in S3.
     parked: name of the S3 object that holds the tail while Redis does not; None for a tail in
         Redis, or none.
@@ -66,6 +68,7 @@ class Upload:
     parts: int = 0
     tail_bytes: int = 0
     multipart_id: str | None = None
+    is_starting: bool = False
     recovery_stored: bool = False
     state: UploadState = UploadState.OPEN
     parked: str | None = None

@@ -101,7 +101,10 @@ class S3Objects:
             answer = await self._client.create_multipart_upload(
                 Bucket=self._bucket, Key=key, **_attributes(attributes)
             )
-        return answer["UploadId"]
+        multipart_id = answer["UploadId"]
+        if answer["ResponseMetadata"]["RetryAttempts"]:
+            await self._abort_all_but(multipart_id, key)  # the SDK's first try may have made one
+        return multipart_id
 
     async def upload_part(
         self, key: str, multipart_id: str, number: int, chunks: Sequence[bytes], size: int
@@ -158,6 +161,17 @@ class S3Objects:
                 return
             await asyncio.sleep(_ABORT_PAUSE_S)
         raise errors.StorageUnavailable
+
+    async def abort_unknown(self, key: str) -> None:
+        """See `ports.Objects.abort_unknown`."""
+        await self._abort_all_but("", key)
+
+    async def _abort_all_but(self, known_id: str, key: str) -> None:
+        async with self._call():
+            listed = await self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=key)
+        for item in listed.get("Uploads", ()):
+            if item["Key"] == key and item["UploadId"] != known_id:
+                await self.abort_multipart(key, item["UploadId"])
 
     async def delete_object(self, key: str) -> None:
         """See `ports.Objects.delete_object`."""
