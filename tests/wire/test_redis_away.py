@@ -12,8 +12,11 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.support.bodies import MIB, PART_BYTES, body_of
+from tests.support.faults import Hold, Stage
 from tests.support.raw import RawResponse
 from tests.support.redis_pair import DurableRedis
+from tests.support.s3_calls import S3Call
+from tests.support.s3_proxy import S3Proxy
 from tests.support.server import ServerProcess, StoreSettings
 from tests.support.stores import Bucket, RedisView
 from tests.support.tus import OCTET_STREAM, TUS, RawClient, id_of, path_of
@@ -141,9 +144,15 @@ def test_a_server_that_starts_anew_meanwhile_serves_when_redis_is_back(
     assert world.object_of(path) == BODY
 
 
+@pytest.mark.parametrize("rest", [b"", BODY[HALF:-1], BODY[HALF:]], ids=["no", "some", "all"])
 def test_an_absence_beyond_the_bound_ends_the_patch(
-    own_redis: DurableRedis, stores: StoreSettings, start_server: StartServer, bucket: Bucket
+    own_redis: DurableRedis,
+    stores: StoreSettings,
+    start_server: StartServer,
+    bucket: Bucket,
+    rest: bytes,
 ) -> None:
+    """Whether more bytes come meanwhile or not."""
     over = replace(stores, redis_url=own_redis.url)
     server = start_server(over=over, redis_outage_wait="1s", lease_ttl="1s", redis_timeout="1s")
     path = server.client.new_upload(len(BODY))
@@ -151,8 +160,36 @@ def test_an_absence_beyond_the_bound_ends_the_patch(
         world = World(server, bucket, RedisView(own_redis.url, stores.redis_prefix))
         eventually(lambda: has_parts(world, path))
         own_redis.kill()
+        connection.send_until_closed(rest)
         response = connection.read_response()
     assert (response.status, response.code in {"lease_lost", "state_unavailable"}) == (503, True)
     own_redis.restart()
     server.client.upload_from(path, BODY)
     assert world.object_of(path) == BODY
+
+
+@pytest.mark.parametrize("sent", [HALF, len(BODY)])
+def test_a_redis_that_comes_back_empty_ends_the_patch(
+    own_redis: DurableRedis,
+    stores: StoreSettings,
+    s3_proxy: S3Proxy,
+    start_server: StartServer,
+    sent: int,
+) -> None:
+    """The lease could not be relied on, so parts waited to be sent; they must not wait for ever."""
+    over = replace(stores, redis_url=own_redis.url, s3_endpoint=s3_proxy.endpoint)
+    server = start_server(over=over, lease_ttl="1s", redis_timeout="1s", network_timeout="60s")
+    path = server.client.new_upload(len(BODY))
+    hold = Hold(Stage.AFTER)
+    s3_proxy.fail(S3Call.CREATE_MULTIPART, hold)
+    with server.client.begin_patch(path, 0, BODY[:sent], declared=sent) as connection:
+        hold.wait_until_reached()
+        own_redis.kill()
+        hold.release()
+        time.sleep(2.0)  # the outage: longer than the lease lives
+        for file in own_redis.data_dir.glob("appendonly*"):
+            file.unlink()
+        own_redis.restart()
+        response = connection.read_response()
+    assert (response.status, response.code) == (503, "lease_lost")
+    assert server.client.head(path).status == 404

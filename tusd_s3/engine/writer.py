@@ -101,6 +101,7 @@ class UploadWriter:
         self._secure = asyncio.Event()
         self._secure.set()
         self._attempts: set[asyncio.Task[str]] = set()
+        self._abandoned = False
 
     @property
     def offset(self) -> int:
@@ -185,7 +186,7 @@ class UploadWriter:
 
         Somebody else may get the lease and send the same parts. S3 would take ours late.
         """
-        if is_secure:
+        if is_secure or self._abandoned:
             self._secure.set()
             return
         self._secure.clear()
@@ -193,7 +194,9 @@ class UploadWriter:
             attempt.cancel()
 
     def abandon(self) -> None:
-        """Stop sending, because the lease is lost or nothing of this body may stay."""
+        """Send nothing any more: the lease is lost, or nothing of this body may stay."""
+        self._abandoned = True
+        self._secure.set()  # nobody need wait for the lease to come back
         for flight in self._flights:
             flight.task.cancel()
 
@@ -238,6 +241,8 @@ class UploadWriter:
         """Store a part, beginning again whenever the lease could not be relied on for a while."""
         while True:
             await self._secure.wait()
+            if self._abandoned:
+                raise errors.LeaseLost
             attempt = asyncio.create_task(self._attempt(part, multipart))
             self._attempts.add(attempt)
             try:

@@ -100,6 +100,11 @@ class LeaseKeeper:
         if self._by_id.get(held.upload.id) is held:
             del self._by_id[held.upload.id]
 
+    def lose(self, held: Held) -> None:
+        """Somebody else has this lease, or may have it: the holder must stop."""
+        self.unwatch(held)
+        held.stop(StopReason.LEASE_LOST)
+
     @contextmanager
     def told_when_free(self, upload_id: UploadId) -> Iterator[asyncio.Event]:
         """An event that is set whenever a holder of this upload lets go."""
@@ -154,8 +159,7 @@ class LeaseKeeper:
         if held not in self._renewed_at_s:  # released while the renewal was under way
             return
         if answer == b"lost":
-            self.unwatch(held)
-            held.stop(StopReason.LEASE_LOST)
+            self.lose(held)
             return
         self._renewed_at_s[held] = asked_at_s
         held.secure(True)
@@ -168,8 +172,7 @@ class LeaseKeeper:
             overdue_s = expires_before_s - (renewed_at_s + self.options.ttl_s)
             if overdue_s > self.options.outage_s:
                 logger.warning("lease on upload %s could not be kept", held.upload.id)
-                self.unwatch(held)
-                held.stop(StopReason.LEASE_LOST)
+                self.lose(held)
             elif overdue_s > 0:
                 held.secure(False)
 

@@ -192,7 +192,7 @@ class RedisRecords:
         self, held: Held, answer: bytes, after: Upload, step: int, *, release: bool
     ) -> None:
         if answer == b"fenced":
-            self._keeper.unwatch(held)
+            self._keeper.lose(held)
             raise errors.LeaseLost
         if answer != b"ok":
             logger.error("upload %s: Redis lost the tail (%r)", held.upload.id, answer)
