@@ -50,17 +50,21 @@ async def park(held: Held, records: UploadRecords, objects: Objects) -> None:
 async def unpark(held: Held, records: UploadRecords, objects: Objects) -> None:
     """Bring the tail of a held upload back to Redis.
 
-    A tail that S3 lost is dropped from the record: the upload's offset goes back.
+    A tail that S3 no longer has is dropped from the record: the upload's offset goes back.
     Raises TemporaryError; the tail then stays in S3.
     """
     upload = held.upload
     if upload.parked is None:
         return
     tail = await objects.read_tail(upload.id, upload.parked)
-    if tail is None or len(tail) != upload.tail_bytes:
+    if tail is None:
         logger.error("upload %s: S3 lost its parked tail", upload.id)
         await records.commit(held, Changes(unparked=True))
         return
+    if len(tail) != upload.tail_bytes:
+        # Nothing of ours writes a name twice: what was read is not all of it.
+        logger.error("upload %s: %d bytes of its parked tail came", upload.id, len(tail))
+        raise errors.StorageUnavailable
     await records.commit(held, Changes(tail=[tail], unparked=True))
     await drop(upload, objects)
 

@@ -106,6 +106,12 @@ class Uploads:
         whether it was moved. Raises UploadNotFound, UploadLocked, TemporaryError."""
         return await self._tasks.run(self._maintain(upload_id, self._park_held))
 
+    async def abort_lost_start(self, upload_id: UploadId) -> bool:
+        """Abort the multipart upload of a start whose outcome was lost, unless somebody is writing
+        the upload; whether there was such a start.
+        Raises UploadNotFound, UploadLocked, TemporaryError."""
+        return await self._tasks.run(self._maintain(upload_id, self._abort_start_held))
+
     def begin_drain(self) -> None:
         """End all bodies that are being read; what came is recorded. Takes no new ones."""
         self._tasks.begin_drain()
@@ -307,6 +313,13 @@ class Uploads:
         if not parking.can_be_parked(held.upload):
             return False
         await parking.park(held, self._records, self._objects)
+        return True
+
+    async def _abort_start_held(self, held: Held) -> bool:
+        if not held.upload.is_starting:
+            return False
+        await self._objects.abort_unknown(held.upload.key)
+        await self._records.commit(held, Changes(is_starting=False), release=True)
         return True
 
     async def _vanished(self, held: Held) -> None:

@@ -24,6 +24,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
+_ALSO_WHEN_FULL = """
+-- At maxmemory Redis refuses, in a script that has not written yet, every command that may need
+-- memory. This one needs none and changes nothing. Leases and fields are small, and without them
+-- nothing could be completed, moved away or removed; payload, outside of scripts, stays refused.
+redis.call('HDEL', KEYS[1], '')
+"""
+
 _TAIL = """
 local function tail_of(holder, base)
   return KEYS[1] .. ':tail:' .. holder .. ':' .. base
@@ -117,7 +124,8 @@ return 'ok'
 """Store a record that is new or was lost, unless there is one; with its lease if asked."""
 
 ACQUIRE = Script(
-    _TAIL
+    _ALSO_WHEN_FULL
+    + _TAIL
     + _RUN
     + _ASK
     + _READ
@@ -148,7 +156,8 @@ return answer
 """Take the lease, move the tail under the new token, and read the record; or ask the holder."""
 
 INSPECT = Script(
-    _TAIL
+    _ALSO_WHEN_FULL
+    + _TAIL
     + _RUN
     + _ASK
     + _READ
@@ -166,7 +175,8 @@ return read()
 """Read the record if nobody holds it; otherwise ask the holder to let go."""
 
 COMMIT = Script(
-    _TAIL
+    _ALSO_WHEN_FULL
+    + _TAIL
     + _RUN
     + _NOTIFY
     + _MAY_COMMIT
@@ -207,7 +217,8 @@ return 'ok'
 """Check the fence, then write: parts, the tail's place and length, fields, expiry."""
 
 REBUILD = Script(
-    _TAIL
+    _ALSO_WHEN_FULL
+    + _TAIL
     + _RUN
     + _MAY_COMMIT
     + """
@@ -231,7 +242,8 @@ return 'ok'
 """Replace a held upload's record by what S3 shows of it; its tail in Redis goes."""
 
 RENEW = Script(
-    """
+    _ALSO_WHEN_FULL
+    + """
 -- ARGV: token, lease ttl (ms)
 local owner = redis.call('GET', KEYS[3])
 local at = redis.call('HMGET', KEYS[1], 'holder', 'held')

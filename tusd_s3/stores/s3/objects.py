@@ -281,9 +281,12 @@ class S3Objects:
         try:
             async with self._call():
                 answer = await self._client.get_object(Bucket=self._bucket, Key=key)
+                content = bytearray()
                 async with answer["Body"] as stream:
-                    content: bytes = await stream.read(most_bytes)
-                    return content
+                    # A read gives what has come so far, not all of what was asked for.
+                    while piece := await stream.read(most_bytes - len(content)):
+                        content += piece
+                return bytes(content)
         except errors.NoSuchObject:
             return None
 
