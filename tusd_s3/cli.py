@@ -11,7 +11,7 @@ import functools
 import logging
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Final, NoReturn
 
 from pydantic.fields import FieldInfo
@@ -36,7 +36,11 @@ from tusd_s3.serving import ListenError, listen, origin_of, server_config
 AppFactory = Callable[[], object]
 """Makes the ASGI application, in the process that serves it; picklable."""
 
+FAILED: Final = 1
 WRONG_USAGE: Final = 2
+
+_SERVING_GROUPS: Final = ("HTTP", "CORS")
+"""Settings that say how a server is reached; `gc` is not."""
 
 _ABOUT: Final = """\
 A server for resumable uploads (tus 1.0) that puts them into S3.
@@ -110,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_settings(serve)
     serve.set_defaults(run=_serve)
+    _add_gc(commands)
     dev = commands.add_parser(
         "dev",
         help="try it: start an S3, a Redis and the server on this machine",
@@ -122,10 +127,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
+def _add_gc(commands: argparse._SubParsersAction[_Parser]) -> None:
+    gc = commands.add_parser(
+        "gc",
+        usage="tusd-s3 gc [--dry-run] --s3-bucket NAME --redis-url URL [flags]",
+        help="clean up once, beside running servers or without any",
+        description="Removes what expired uploads left in S3, aborts orphaned multipart uploads, "
+        "completes uploads\nwhose server died, and moves idle tails from Redis to S3: what running "
+        "servers do anyway, now.\nNeeds the settings that the servers have. Prints one line for "
+        f"each thing. Exit status: 0 when all\nwent well, 1 when something failed, 2 for wrong "
+        f"usage.\n\n{_CREDENTIALS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    gc.add_argument("--dry-run", action="store_true", help="only print what would be done")
+    _add_settings(gc, without=_SERVING_GROUPS)
+    gc.set_defaults(run=_gc)
+
+
+def _add_settings(parser: argparse.ArgumentParser, without: Container[str] = ()) -> None:
     groups: dict[str, argparse._ArgumentGroup] = {}
     for field, info in Settings.model_fields.items():
         heading = group(field)
+        if heading in without:
+            continue
         if heading not in groups:
             groups[heading] = parser.add_argument_group(heading)
         takes_value = (
@@ -193,10 +218,34 @@ def _dev(options: argparse.Namespace) -> int:
     )
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _gc(options: argparse.Namespace) -> int:
+    settings = _settings_of(options)
+    from tusd_s3 import app  # noqa: PLC0415 - as for `serve`
+    from tusd_s3.app.gc import collect_garbage  # noqa: PLC0415
+
+    try:
+        fine = asyncio.run(collect_garbage(settings, _print, dry_run=options.dry_run))
+    except app.StartupError as error:
+        sys.stderr.write(f"tusd-s3: {one_line(str(error))}\n")
+        return FAILED
+    return 0 if fine else FAILED
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{one_line(line)}\n")
+    sys.stdout.flush()  # a reader at the other end of a pipe follows as it goes on
+
+
+def _settings_of(options: argparse.Namespace) -> Settings:
+    """The settings that were given; logging goes by them from now on."""
     given = {key: value for key, value in vars(options).items() if key in Settings.model_fields}
     settings = load_settings(given)
     configure_logging(settings.log_level, settings.log_format)
+    return settings
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = _settings_of(options)
     with listen(settings.host, settings.port) as listener:
         # Only here: --help and a wrong value need not wait for the S3 SDK to load.
         from tusd_s3 import app  # noqa: PLC0415

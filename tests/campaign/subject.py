@@ -167,10 +167,7 @@ class Subject:
 
     def parts_in_a_row(self) -> int:
         """Bytes of whole parts that S3 has in a row and that the recovery object leads to."""
-        document = self.bucket.get(self.recovery_key)
-        if document is None:
-            return 0
-        parts = self.bucket.parts(self.key, json.loads(document.body)["multipart_id"])
+        parts = self._parts()
         whole = {number for number, size in parts or () if size == PART_BYTES}
         whole -= {number for number, size in parts or () if size != PART_BYTES}
         number = 1
@@ -194,10 +191,15 @@ class Subject:
 
     def is_recoverable(self) -> bool:
         """Whether S3 has what it takes to rebuild the record."""
+        return self._parts() is not None
+
+    def _parts(self) -> list[tuple[int, int]] | None:
+        """Of the multipart upload that the recovery object names; None if there is none."""
         document = self.bucket.get(self.recovery_key)
         if document is None:
-            return False
-        return self.bucket.parts(self.key, json.loads(document.body)["multipart_id"]) is not None
+            return None
+        multipart_id = json.loads(document.body)["multipart_id"]
+        return None if multipart_id is None else self.bucket.parts(self.key, multipart_id)
 
     def check_object(self, *, must_exist: bool) -> None:
         """The object, if it is there, is what the client sent."""

@@ -110,7 +110,7 @@ def test_the_redis_password_is_not_in_the_repr() -> None:
 def test_every_field_is_described_and_grouped() -> None:
     for field, info in Settings.model_fields.items():
         assert (info.description or "").endswith("."), field
-        assert group(field) in {"S3", "Redis", "HTTP", "Uploads", "CORS", "Logging"}
+        assert group(field) in {"S3", "Redis", "HTTP", "Uploads", "Clean-up", "CORS", "Logging"}
 
 
 # --- Values

@@ -8,16 +8,30 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from types import FrameType
+from typing import Final
 
 from tusd_s3.config import Settings
 from tusd_s3.engine import EngineOptions, Uploads
+from tusd_s3.engine.janitor import Janitor, JanitorOptions
+from tusd_s3.engine.leftovers import LeftoverSweep
+from tusd_s3.engine.sweep import Between, RecordSweep, SweepOptions
 from tusd_s3.planner.choose import LayoutPolicy
+from tusd_s3.ports import Objects
+from tusd_s3.ports_cleanup import Housekeeping, Leftovers
 from tusd_s3.stores.redis import RedisOptions, RedisRecords, check_redis, open_redis
+from tusd_s3.stores.redis.housekeeping import RedisHousekeeping
 from tusd_s3.stores.redis.leases import LeaseOptions
 from tusd_s3.stores.s3 import S3Objects, S3Options, check_bucket, open_s3
+from tusd_s3.stores.s3.sweep import S3Leftovers
 
 logger = logging.getLogger("tusd_s3.app")
+
+
+_CLEANUPS_AT_ONCE_MAX: Final = 8
+"""Pieces of the clean-up done at the same time: enough to move 2,000 tails within a minute, few
+enough that no upload notices."""
 
 
 class StartupError(Exception):
@@ -33,8 +47,38 @@ async def check_stores(settings: Settings) -> None:
             raise StartupError(problem)
 
 
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A working engine and what it works on."""
+
+    uploads: Uploads
+    objects: Objects
+    housekeeping: Housekeeping
+    leftovers: Leftovers
+
+    def sweeps(self, options: SweepOptions, between: Between) -> tuple[RecordSweep, LeftoverSweep]:
+        """What finds things to clean up, in Redis and in S3."""
+        records = RecordSweep(self.housekeeping, self.uploads, options, between)
+        leftovers = LeftoverSweep(self.housekeeping, self.leftovers, self.objects, options, between)
+        return records, leftovers
+
+
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Uploads]:
+    """A working engine for the time of the block, cleaning up in the background; at the block's
+    end all that arrived is recorded."""
+    async with assembled(settings) as parts:
+        janitor = Janitor(parts.housekeeping, parts.sweeps, janitor_options(settings))
+        cleaning = asyncio.create_task(janitor.work_forever(), name="tusd-s3 janitor")
+        try:
+            yield parts.uploads
+        finally:
+            cleaning.cancel()
+            await asyncio.gather(cleaning, return_exceptions=True)
+
+
+@asynccontextmanager
+async def assembled(settings: Settings) -> AsyncIterator[Assembly]:
     """A working engine for the time of the block; at its end all that arrived is recorded."""
     async with (
         open_redis(redis_options(settings)) as redis,
@@ -48,11 +92,15 @@ async def running(settings: Settings) -> AsyncIterator[Uploads]:
         )
         records = RedisRecords(redis, bulk, settings.redis_key_prefix, leases)
         async with records.running():
-            uploads = Uploads(
-                records, S3Objects(s3, s3_options(settings)), engine_options(settings)
-            )
+            objects = S3Objects(s3, s3_options(settings))
+            uploads = Uploads(records, objects, engine_options(settings))
             try:
-                yield uploads
+                yield Assembly(
+                    uploads,
+                    objects,
+                    RedisHousekeeping(redis, settings.redis_key_prefix),
+                    S3Leftovers(s3, s3_options(settings)),
+                )
             finally:
                 await _drain(uploads, settings.shutdown_timeout)
 
@@ -133,4 +181,20 @@ def engine_options(settings: Settings) -> EngineOptions:
         body_silence_max_s=settings.network_timeout,
         checkpoint_interval_s=settings.checkpoint_interval,
         completion_wait_s=settings.lease_wait,
+    )
+
+
+def janitor_options(settings: Settings) -> JanitorOptions:
+    """What the clean-up needs of the settings."""
+    return JanitorOptions(
+        interval_s=settings.cleanup_interval,
+        # A share of the connections that leaves the others to the uploads.
+        at_once=max(1, min(_CLEANUPS_AT_ONCE_MAX, settings.s3_connections // 8)),
+        sweep=SweepOptions(
+            lifetime_s=settings.upload_lifetime,
+            key_template=settings.s3_object_key,
+            key_prefix=settings.s3_object_prefix,
+            tail_idle_s=settings.tail_idle,
+            memory_bound_bytes=settings.redis_memory_bound,
+        ),
     )

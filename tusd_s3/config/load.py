@@ -114,7 +114,7 @@ _CLAUSES: Final = {
 def _masked(value: object) -> str:
     """`value` for a message: on one line, of bounded length, without a password."""
     text = str(value)
-    text = re.sub(r"^(\w+://)?.*@", r"\1***@", text, flags=re.DOTALL)
+    text = re.sub(r"^([\w+]+://)?.*@", r"\1***@", text, flags=re.DOTALL)
     text = re.sub(r"(?i)(password=)[^&]*", r"\1***", text)
     return repr(text if len(text) <= _VALUE_SHOWN_CHARS else text[:_VALUE_SHOWN_CHARS] + "...")
 

@@ -42,6 +42,7 @@ def _setting(
 
 
 _S3, _REDIS, _HTTP, _UPLOADS, _CORS, _LOG = "S3", "Redis", "HTTP", "Uploads", "CORS", "Logging"
+_CLEANUP = "Clean-up"
 
 
 class Settings(BaseSettings):
@@ -122,7 +123,8 @@ class Settings(BaseSettings):
     # --- Redis
     redis_url: RedisUrl = _setting(
         _REDIS, "URL", ...,
-        "Redis that holds the records and tails of uploads, such as redis://localhost:6379/0. It "
+        "Redis that holds the records and tails of uploads: redis://localhost:6379/0, "
+        "redis+sentinel://s1,s2,s3/service or redis+cluster://r1,r2,r3, with rediss for TLS. It "
         "must not evict keys (maxmemory-policy noeviction).",
         repr=False,
     )  # fmt: skip
@@ -211,6 +213,27 @@ class Settings(BaseSettings):
         "How often bytes of a slow upload that do not fill a part are made durable: what a killed "
         "server costs it.",
         ge=0.1, le=3600,
+    )  # fmt: skip
+
+    # --- Clean-up
+    cleanup_interval: Seconds = _setting(
+        _CLEANUP, "DURATION", 60.0,
+        "How often one of the workers looks through the records for completions that got stuck "
+        "and for idle tails. What is in S3 is listed more rarely: four times in "
+        "--upload-lifetime, at least every 10m.",
+        ge=1, le=86400,
+    )  # fmt: skip
+    tail_idle: Seconds = _setting(
+        _CLEANUP, "DURATION", 900.0,
+        "Bytes short of a part that waited in Redis for so long are moved to S3. A client that "
+        "comes back later waits for one read of S3 more; most that come back do so within "
+        "minutes.",
+        ge=1, le=365 * 86400,
+    )  # fmt: skip
+    redis_memory_bound: Annotated[Annotated[SizeBytes, Field(ge=1)] | None, EmptyIsNone] = _setting(
+        _CLEANUP, "SIZE", None,
+        "When Redis uses more memory, the bytes that have waited for longest are moved to S3 at "
+        "once. Unless told, three quarters of Redis' own maxmemory, if it has one.",
     )  # fmt: skip
 
     # --- CORS

@@ -17,6 +17,7 @@ from pydantic_settings import NoDecode
 from tusd_s3 import limits
 from tusd_s3.model.objects import check_key_prefix, check_key_template
 from tusd_s3.protocol.location import check_public_url
+from tusd_s3.stores.redis.url import check_redis_url
 
 _DURATIONS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES: Final = {
@@ -71,19 +72,6 @@ def _parse_networks(value: object) -> object:
         raise ValueError(
             "it must list IP addresses or networks without host bits, such as 10.0.0.0/8"
         ) from None
-
-
-def _check_redis_url(value: str) -> str:
-    parts = _urlsplit(value)
-    known = parts.scheme in {"redis", "rediss"} and parts.hostname
-    # Elsewhere a path shows that a slash in the password was not percent-encoded.
-    plain = re.fullmatch(r"/?|/\d+", parts.path, re.ASCII) and not parts.fragment
-    if not (known and plain) and not (parts.scheme == "unix" and parts.path):
-        raise ValueError(
-            "it must be redis://[user:password@]host:port/db, rediss://... or unix:///path, with "
-            "its password percent-encoded"
-        )
-    return value
 
 
 def _check_endpoint(value: str) -> str:
@@ -155,7 +143,7 @@ SizeBytes = Annotated[int, BeforeValidator(_parse_size)]
 
 EndpointUrl = Annotated[str, AfterValidator(_check_endpoint)]
 PublicUrl = Annotated[str, _checked_by(check_public_url)]
-RedisUrl = Annotated[str, AfterValidator(_check_redis_url)]
+RedisUrl = Annotated[str, _checked_by(check_redis_url)]
 BasePath = Annotated[str, AfterValidator(_check_base_path)]
 KeyPrefix = Annotated[str, _checked_by(check_key_prefix)]
 KeyTemplate = Annotated[str, _checked_by(check_key_template)]

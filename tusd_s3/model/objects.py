@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from urllib.parse import quote, quote_from_bytes
 
 from tusd_s3 import limits
 from tusd_s3.model.media_type import is_media_type, is_token
 from tusd_s3.model.metadata import Metadata, ObjectAttributes
-from tusd_s3.model.upload import UploadId
+from tusd_s3.model.upload import UploadId, parse_upload_id
 
 _TYPE_KEYS = ("filetype", "type", "contentType")
 _NAME_KEYS = ("filename", "name")
@@ -30,6 +31,10 @@ _EXTENDED_VALUE_SAFE = "!#$&+^`|"
 _PLAIN_VALUE = re.compile(r"(?:[!-$&-~]+(?: [!-$&-~]+)*)?")
 
 _FIELD = re.compile(r"\{(id|filename)\}")
+_FIELD_PATTERNS = {
+    "id": rf"(?P<id>[A-Za-z0-9_-]{{{limits.UPLOAD_ID_CHARS}}})",
+    "filename": r"(?P<filename>[^/]+)",
+}
 _KEY_PUNCTUATION = " -_.()"
 
 
@@ -70,6 +75,20 @@ def render_key(template: str, *, prefix: str, upload_id: UploadId, metadata: Met
     return prefix + _FIELD.sub(lambda m: upload_id if m[1] == "id" else name, template)
 
 
+def upload_id_in_key(template: str, *, prefix: str, key: str) -> UploadId | None:
+    """The id of the upload whose key this is: the inverse of `render_key`.
+
+    None for a key that this prefix and template cannot have made. Whoever chooses keys of this
+    very form makes keys that cannot be told from ours."""
+    found = _key_pattern(prefix, template).fullmatch(key)
+    upload_id = None if found is None else parse_upload_id(found["id"])
+    if found is None or upload_id is None:
+        return None
+    metadata = {"filename": found.groupdict().get("filename", "").encode(errors="replace")}
+    made = render_key(template, prefix=prefix, upload_id=upload_id, metadata=metadata)
+    return upload_id if made == key else None
+
+
 def check_key_template(template: str) -> None:
     """Refuse a template whose keys could collide, leave the prefix or meet recovery objects.
 
@@ -100,6 +119,17 @@ def check_key_prefix(prefix: str) -> None:
     if len(prefix.encode(errors="replace")) > limits.KEY_PREFIX_MAX_BYTES:
         raise ValueError(f"The key prefix may have at most {limits.KEY_PREFIX_MAX_BYTES} bytes.")
     _check_path("key prefix", prefix)
+
+
+@lru_cache(maxsize=8)
+def _key_pattern(prefix: str, template: str) -> re.Pattern[str]:
+    """Keys of the template. Only one field can vary in length, so there is one way to match."""
+    pieces = _FIELD.split(template)  # text, field, text, field, ..., text
+    patterns = [
+        re.escape(piece) if place % 2 == 0 else _FIELD_PATTERNS[piece]
+        for place, piece in enumerate(pieces)
+    ]
+    return re.compile(re.escape(prefix) + "".join(patterns))
 
 
 def _check_path(what: str, text: str) -> None:

@@ -1,58 +1,51 @@
-"""The connection to Redis: how it is opened, how calls are bounded, how errors are translated."""
+"""The connection to Redis: how it is opened, how scripts run, how errors are translated.
+
+`url` says which addresses there are, `topology` how clients for them behave.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import NoScriptError
 
 from tusd_s3 import errors
 from tusd_s3.stores.redis import scripts
+from tusd_s3.stores.redis.bounds import FAILURES
+from tusd_s3.stores.redis.cluster import ClusterClient
+from tusd_s3.stores.redis.scripts import Script
+from tusd_s3.stores.redis.topology import Client, by_primary, connected, subscribed
+from tusd_s3.stores.redis.url import parse_redis_url
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tusd_s3.stores.redis.scripts import Script
-
-    Client = redis.Redis
-else:
-    Client = redis.Redis
+__all__ = [
+    "FAILURES",
+    "Client",
+    "RedisOptions",
+    "load_scripts",
+    "open_redis",
+    "run_script",
+    "run_script_for_each",
+    "subscribed",
+    "translated",
+    "with_scripts",
+]
 
 T = TypeVar("T")
-
-_RETRIES = 3
-"""Repeats of a call whose connection broke. Every call here is safe to repeat; three, with the
-backoff below, ride out a restart of the connection without holding a request for long."""
-
-_BACKOFF_BASE_S = 0.02
-_BACKOFF_CAP_S = 0.5
-
-_CHECK_MAX_S = 10.0
-"""For the check at start-up as a whole: an operator waits for its sentence."""
-
-_CONNECTIONS_MAX = 64
-"""Connections of one client. A call takes one for its round trip, so this many calls run at once;
-further ones wait in line."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedisOptions:
     """Where Redis is and how long to wait for it.
 
-    url: redis://, rediss:// or unix://. prefix: begins every key and channel.
+    url: one of the forms in `url`. prefix: begins every key and channel.
     timeout_s: for connecting, and for one answer.
     """
 
-    url: str
+    url: str = field(repr=False)
     prefix: str
     timeout_s: float
 
@@ -62,43 +55,49 @@ def translated() -> Iterator[None]:
     """Turn Redis errors into StateUnavailable. The original stays as the cause, for the log."""
     try:
         yield
-    except (RedisError, OSError) as error:
+    except FAILURES as error:
         raise errors.StateUnavailable from error
 
 
 @asynccontextmanager
 async def open_redis(options: RedisOptions) -> AsyncIterator[Client]:
     """A client for the time of the block. Connects lazily; raises ValueError for a bad URL."""
-    pool = redis.BlockingConnectionPool.from_url(
-        options.url,
-        max_connections=_CONNECTIONS_MAX,
-        timeout=options.timeout_s,
-        socket_timeout=options.timeout_s,
-        socket_connect_timeout=options.timeout_s,
-        socket_keepalive=True,
-        retry=Retry(
-            ExponentialWithJitterBackoff(base=_BACKOFF_BASE_S, cap=_BACKOFF_CAP_S), _RETRIES
-        ),
-        retry_on_error=[RedisConnectionError, RedisTimeoutError],
-    )
-    client = redis.Redis(connection_pool=pool)
-    try:
+    async with connected(parse_redis_url(options.url), options.timeout_s) as client:
         yield client
-    finally:
-        await client.aclose()
-        await pool.disconnect()
 
 
 async def load_scripts(client: Client) -> None:
-    """Make all scripts known to Redis; cheap and safe to repeat."""
+    """Make all scripts known to Redis; cheap and safe to repeat.
+
+    In a cluster, to every primary that can be reached: one that is down must not keep scripts from
+    the others. Raises one of `FAILURES` if there is none.
+    """
+    if not isinstance(client, ClusterClient):
+        await _load_on(client)
+        return
+    await client.refresh()
+    await client.initialize()
+    loaded = await asyncio.gather(
+        *(_load_on(client, target_nodes=node) for node in client.get_primaries()),
+        return_exceptions=True,
+    )
+    failed = [outcome for outcome in loaded if isinstance(outcome, BaseException)]
+    if len(failed) == len(loaded):
+        raise failed[0]
+
+
+async def _load_on(client: Client, **where: Any) -> None:  # noqa: ANN401 - redis-py's node
+    # In one round trip: after a fail-over, a thousand uploads may be here at once.
+    calls = client.pipeline(transaction=False)
     for script in scripts.ALL:
-        await client.script_load(script.text)
+        calls.execute_command("SCRIPT LOAD", script.text, **where)
+    await calls.execute()
 
 
 async def with_scripts(client: Client, call: Callable[[], Awaitable[T]]) -> T:
     """`call()`, once more after loading the scripts if Redis does not know one of them.
 
-    Redis forgets scripts when it restarts or fails over. What a MULTI did before it met the
+    Redis forgets scripts when it restarts or fails over. What a pipeline did before it met the
     unknown script is harmless by design (see `keys`), so the whole call can be repeated.
     """
     try:
@@ -116,22 +115,60 @@ async def run_script(client: Client, script: Script, keys: Sequence[str], *args:
         )
 
 
-async def check_redis(client: Client) -> str | None:
-    """Whether Redis answers and keeps what it is given; if not, one sentence that says what to do.
+async def run_script_for_each(
+    client: Client,
+    script: Script,
+    calls: Sequence[tuple[Sequence[str], Sequence[str | int]]],
+    *,
+    within_s: float,
+) -> list[Any]:
+    """Run one script for many uploads, in one round trip; in a cluster, in one to each primary.
 
-    Eviction destroys acknowledged bytes: every policy but `noeviction` may drop tails and records
-    when memory runs out. Managed services forbid CONFIG, so INFO is asked instead.
+    calls: keys and arguments. within_s: for each primary, repeats included. The answers come in the
+    same order; in the place of each call that failed there is a StateUnavailable. A primary that is
+    down or silent, or a slot that is on the move, fails its own calls only. Raises StateUnavailable
+    if nothing can be asked at all.
     """
+    with translated():
+        groups = await by_primary(client, [keys[0] for keys, _ in calls])
+    answers: list[Any] = [None] * len(calls)
+
+    async def run_group(group: list[int]) -> None:
+        found = await _run_together(client, script, [calls[index] for index in group], within_s)
+        for index, answer in zip(group, found, strict=True):
+            answers[index] = answer
+
+    await asyncio.gather(*map(run_group, groups))
+    return answers
+
+
+async def _run_together(
+    client: Client,
+    script: Script,
+    calls: Sequence[tuple[Sequence[str], Sequence[str | int]]],
+    within_s: float,
+) -> list[Any]:
+    async def run() -> list[Any]:
+        pipeline = client.pipeline(transaction=False)
+        for keys, args in calls:
+            pipeline.evalsha(script.sha, len(keys), *keys, *args)
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        return answers
+
     try:
-        async with asyncio.timeout(_CHECK_MAX_S):
-            await load_scripts(client)
-            info = await client.info("memory")
-    except (RedisError, OSError, TimeoutError) as error:
-        return f"Redis does not answer as it should ({type(error).__name__}); check --redis-url."
-    policy = str(info.get("maxmemory_policy", "unknown"))
-    if policy != "noeviction":
-        return (
-            f"Redis runs with maxmemory-policy {policy}, which may drop uploads when memory runs"
-            " out; set it to noeviction."
-        )
-    return None
+        async with asyncio.timeout(within_s):
+            answers = await run()
+            if any(isinstance(answer, NoScriptError) for answer in answers):
+                await load_scripts(client)
+                answers = await run()
+    except FAILURES as error:
+        answers = [error] * len(calls)
+    return [_translate(answer) for answer in answers]
+
+
+def _translate(answer: Any) -> Any:  # noqa: ANN401 - what a script returns, or an error
+    if not isinstance(answer, FAILURES):
+        return answer
+    translation = errors.StateUnavailable()
+    translation.__cause__ = answer
+    return translation

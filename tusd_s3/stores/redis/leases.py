@@ -26,13 +26,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from redis.exceptions import RedisError
-
 from tusd_s3 import errors
 from tusd_s3.model.upload import UploadId
 from tusd_s3.ports import Held, StopReason
 from tusd_s3.stores.redis import scripts
-from tusd_s3.stores.redis.client import Client, translated, with_scripts
+from tusd_s3.stores.redis.client import FAILURES, Client, run_script_for_each, subscribed
 from tusd_s3.stores.redis.keys import Keys
 
 logger = logging.getLogger("tusd_s3.leases")
@@ -133,29 +131,30 @@ class LeaseKeeper:
             batch = due[first : first + _RENEWALS_AT_ONCE]
             asked_at_s = time.monotonic()
             try:
-                async with asyncio.timeout(within_s):
-                    answers = await self._renew(batch)
-            except (TimeoutError, errors.StateUnavailable) as error:
-                logger.warning("leases could not be renewed: %s", type(error).__name__)
+                answers = await self._renew(batch, within_s)
+            except errors.StateUnavailable:
+                logger.warning("leases could not be renewed")
                 return
+            failed = sum(isinstance(answer, errors.StateUnavailable) for answer in answers)
+            if failed:
+                logger.warning("%d of %d leases could not be renewed", failed, len(batch))
             for held, answer in zip(batch, answers, strict=True):
                 self._renewed(held, answer, asked_at_s)
 
-    async def _renew(self, batch: list[Held]) -> list[bytes]:
-        """One round trip for all of them: a worker may hold thousands."""
+    async def _renew(
+        self, batch: list[Held], within_s: float
+    ) -> list[bytes | errors.StateUnavailable]:
+        """One round trip for all of them: a worker may hold thousands. A server of a cluster that
+        is away costs its own leases only."""
+        ttl_ms = self.options.ttl_ms
+        calls = [(self._keys.all_of(held.upload.id), (held.token, ttl_ms)) for held in batch]
+        return await run_script_for_each(self._client, scripts.RENEW, calls, within_s=within_s)
 
-        async def call() -> list[bytes]:
-            calls = self._client.pipeline(transaction=False)
-            for held in batch:
-                keys = self._keys.all_of(held.upload.id)
-                calls.evalsha(scripts.RENEW.sha, len(keys), *keys, held.token, self.options.ttl_ms)
-            answers: list[bytes] = await calls.execute()
-            return answers
-
-        with translated():
-            return await with_scripts(self._client, call)
-
-    def _renewed(self, held: Held, answer: bytes, asked_at_s: float) -> None:
+    def _renewed(
+        self, held: Held, answer: bytes | errors.StateUnavailable, asked_at_s: float
+    ) -> None:
+        if isinstance(answer, errors.StateUnavailable):
+            return
         if held not in self._renewed_at_s:  # released while the renewal was under way
             return
         if answer == b"lost":
@@ -180,14 +179,13 @@ class LeaseKeeper:
         """Take messages, over a new connection whenever one breaks; sets `listening` at first."""
         while True:
             try:
-                async with self._client.pubsub(ignore_subscribe_messages=True) as channel:
-                    await channel.subscribe(self._keys.channel(self.worker))
+                async with subscribed(self._client, self._keys.channel(self.worker)) as channel:
                     listening.set()
                     while True:
                         message = await channel.get_message(timeout=_LISTEN_TIMEOUT_S)
                         if message is not None and isinstance(message["data"], bytes):
                             self._take(message["data"].decode())
-            except (RedisError, OSError) as error:
+            except FAILURES as error:
                 logger.warning("the worker's channel broke: %s", type(error).__name__)
                 await asyncio.sleep(_RECONNECT_PAUSE_S)
 

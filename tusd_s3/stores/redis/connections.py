@@ -1,0 +1,60 @@
+"""Connections to one server at a time."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import redis.asyncio as redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
+
+_LEFT: Final = (ReadOnlyError, MasterDownError)
+_LEFT_CODES: Final = ("-READONLY ", "-NOREPLICAS ")
+"""Of a replica; of a primary that all its replicas left, perhaps for another one."""
+
+
+class LeavesReplicas(AbstractConnection):
+    """A connection that ends when the server turns out not to be the primary (any more).
+
+    The new one is made to whatever is the primary by then: its name is looked up again, the
+    sentinels are asked again. redis-py does so for plain commands behind sentinels only; the
+    refusal of a script is an error of the script before Redis 7, and has the code in its middle.
+    """
+
+    async def connect(self) -> None:
+        """See redis-py. Pools call it before each use."""
+        if self.should_reconnect():  # type: ignore[no-untyped-call] # redis-py's
+            await self.disconnect()
+        await super().connect()  # type: ignore[no-untyped-call] # redis-py's
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - redis-py's
+        """The next answer; see redis-py. Raises its ConnectionError where it would not be one."""
+        try:
+            return await super().read_response(*args, **kwargs)
+        except ResponseError as error:
+            text = f"-{error}"
+            if not isinstance(error, _LEFT) and not any(code in text for code in _LEFT_CODES):
+                raise
+            await self.disconnect()
+            raise RedisConnectionError("the server is not the primary") from error
+
+
+class Tcp(LeavesReplicas, redis.Connection):
+    """To a host."""
+
+
+class Tls(LeavesReplicas, redis.SSLConnection):
+    """To a host, over TLS."""
+
+
+class Socket(LeavesReplicas, redis.UnixDomainSocketConnection):
+    """Within this machine."""
+
+
+class ToPrimary(LeavesReplicas, redis.SentinelManagedConnection):
+    """To whatever the sentinels name."""
+
+
+class TlsToPrimary(LeavesReplicas, redis.SentinelManagedSSLConnection):
+    """The same, over TLS."""
