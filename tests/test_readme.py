@@ -7,14 +7,19 @@ by continuous integration.
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
+import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 import tusd_s3
 from tests.conftest import StartServer
+from tests.support.server import StoreSettings
 from tusd_s3.config import Settings, flag_name, load_settings, show
 
 ROOT = Path(tusd_s3.__file__).parents[1]
@@ -46,8 +51,28 @@ def test_the_serve_lines_serve(line: str, start_server: StartServer) -> None:
     assert start_server(**others).client.create(5, body=b"hello").offset == 5
 
 
+def test_the_gc_line_cleans_up(stores: StoreSettings) -> None:
+    [line] = commands("gc")
+    program, command, *flags = shlex.split(line)
+    assert (program, command) == ("tusd-s3", "gc")
+    ours = stores.options()
+    given = [ours.get(before.removeprefix("--"), word) for before, word in pairwise(["", *flags])]
+    root = str(Path(tusd_s3.__file__).resolve().parents[1])
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TUSD_"))}
+    ended = subprocess.run(
+        [sys.executable, "-m", "tusd_s3", "gc", *given, "--s3-endpoint", stores.s3_endpoint],
+        env=environment | stores.environment() | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "0 failed" in ended.stdout
+
+
 def test_flags_in_the_settings_table_exist() -> None:
-    known = {flag_name(field) for field in Settings.model_fields}
+    known = {flag_name(field) for field in Settings.model_fields} | {"--dry-run"}
     named = re.findall(r"`(--[a-z0-9-]+)`", README)
     assert named
     assert set(named) <= known
