@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ import redis
 from tests.conftest import StartServer
 from tests.support.bodies import MIB, PART_BYTES, body_of
 from tests.support.faults import Answer, Cut, Hold
+from tests.support.redis_proxy import RedisProxy
 from tests.support.s3_calls import S3Call
 from tests.support.s3_proxy import S3Proxy
 from tests.support.server import StoreSettings
@@ -232,3 +234,25 @@ def test_a_patch_that_redis_forgot_in_its_middle_claims_nothing_and_can_go_on(
     head = forgetful.client.head(path)
     assert head.offset in {*range(0, LENGTH, PART_BYTES), LENGTH}
     assert_resumes(forgetful, path, head.offset)
+
+
+def test_a_record_that_is_lost_again_at_once_is_not_called_gone(
+    stores: StoreSettings, redis_proxy: RedisProxy, start_server: StartServer, bucket: Bucket
+) -> None:
+    """Between the rebuilding and the next look Redis loses everything once more."""
+    through = replace(stores, redis_url=redis_proxy.url)
+    server = start_server(over=through)
+    world = World(server, bucket, RedisView(stores.redis_url, stores.redis_prefix))
+    path = world.client.new_upload(LENGTH)
+    world.client.patch(path, 0, BODY[: 2 * PART_BYTES])
+    lose(world, path)
+    hold = Hold()
+    redis_proxy.fail("EVALSHA", hold, nth=3)  # inspect, restore, inspect
+    with ThreadPoolExecutor(1) as pool:
+        head = pool.submit(world.client.head, path)
+        hold.wait_until_reached()
+        lose(world, path)
+        hold.release()
+        assert head.result().status == 423
+    redis_proxy.rules.clear()
+    assert world.client.head(path).offset == 2 * PART_BYTES

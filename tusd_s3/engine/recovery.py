@@ -20,14 +20,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from tusd_s3 import errors
 from tusd_s3.model.upload import Upload, UploadId, UploadState
 from tusd_s3.ports import Changes, Held, Objects, Recovered, UploadRecords
 
 logger = logging.getLogger("tusd_s3.engine")
+
+T = TypeVar("T")
 
 LOOKUPS_MAX: Final = 16
 """Uploads looked up in S3 at once: requests for ids that never were must not crowd out the
@@ -46,12 +49,7 @@ class RecoveringRecords:
     async def acquire(self, upload_id: UploadId) -> Held:
         """See `ports.UploadRecords.acquire`. Also raises StorageUnavailable: whether an unknown
         upload was lost cannot be told without S3."""
-        try:
-            held = await self._records.acquire(upload_id)
-        except errors.UploadNotFound:
-            await self._restore(upload_id)
-            held = await self._records.acquire(upload_id)
-        return await self._verified(held)
+        return await self._verified(await self._found(self._records.acquire, upload_id))
 
     async def acquire_idle(self, upload_id: UploadId) -> Held:
         """As `acquire`, of an upload that has a record and that nobody holds; others are left
@@ -60,16 +58,24 @@ class RecoveringRecords:
 
     async def inspect(self, upload_id: UploadId) -> Upload:
         """See `ports.UploadRecords.inspect`, and `acquire`."""
-        try:
-            upload = await self._records.inspect(upload_id)
-        except errors.UploadNotFound:
-            await self._restore(upload_id)
-            upload = await self._records.inspect(upload_id)
+        upload = await self._found(self._records.inspect, upload_id)
         if upload.is_doubtful:
             held = await self.acquire(upload_id)
             await self._records.release(held)
             return held.upload
         return upload
+
+    async def _found(self, ask: Callable[[UploadId], Awaitable[T]], upload_id: UploadId) -> T:
+        """What `ask` answers; if need be after the record was rebuilt."""
+        try:
+            return await ask(upload_id)
+        except errors.UploadNotFound:
+            await self._restore(upload_id)
+        try:
+            return await ask(upload_id)
+        except errors.UploadNotFound as error:
+            # Lost again within the moment, or terminated. A 404 would be final, so not now.
+            raise errors.StateUnavailable from error
 
     async def _restore(self, upload_id: UploadId) -> None:
         """Rebuild the record. Raises UploadNotFound when S3 knows nothing of the upload either."""
