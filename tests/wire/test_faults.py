@@ -16,7 +16,7 @@ from tests.support.s3_calls import S3Call
 from tests.support.s3_proxy import S3Proxy
 from tests.support.server import StoreSettings
 from tests.support.stores import Bucket, RedisView
-from tests.support.tus import id_of
+from tests.support.tus import id_of, path_of
 from tests.support.waiting import Stopwatch, eventually
 from tests.support.world import World
 
@@ -135,6 +135,32 @@ def test_an_upload_is_not_whole_before_its_object_exists(
     assert head.status == 423 or (head.status == 200 and head.offset < length)
     s3_proxy.rules.clear()
     # Whoever asks next drives it on.
+    eventually(lambda: shaky.client.offset_of(path) == length)
+    assert shaky.object_of(path) == body
+
+
+@pytest.mark.parametrize(
+    ("length", "kind"),
+    [
+        (1000, S3Call.PUT_OBJECT),
+        (PART_BYTES, S3Call.PUT_OBJECT),
+        (2 * PART_BYTES, S3Call.COMPLETE_MULTIPART),
+        (2 * PART_BYTES, S3Call.UPLOAD_PART),
+        (2 * PART_BYTES + 5, S3Call.COMPLETE_MULTIPART),
+    ],
+)
+def test_a_creation_that_has_all_bytes_but_no_object_does_not_say_so(
+    shaky: World, s3_proxy: S3Proxy, length: int, kind: S3Call
+) -> None:
+    """The client must learn the address, and must not take the upload for complete."""
+    body = body_of(length)
+    number = 2 if kind is S3Call.UPLOAD_PART else None
+    s3_proxy.fail(kind, Answer(500, "InternalError"), times=None, part_number=number)
+    created = shaky.client.create(length, body=body)
+    assert created.offset < length
+    path = path_of(created)
+    s3_proxy.rules.clear()
+    assert shaky.client.patch(path, created.offset, body[created.offset :]).status in {409, 423}
     eventually(lambda: shaky.client.offset_of(path) == length)
     assert shaky.object_of(path) == body
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import TypeVar
 
 from tusd_s3 import errors
@@ -157,7 +158,7 @@ class Uploads:
             if held.upload.offset == 0:
                 await self._remove_refused(held)
                 raise
-            return held.upload
+            return _never_whole(held.upload)
         finally:
             await self._let_go(held)
 
@@ -379,6 +380,16 @@ class Uploads:
     async def _let_go(self, held: Held) -> None:
         if not held.released:
             await self._records.release(held)
+
+
+def _never_whole(upload: Upload) -> Upload:
+    """`upload` as a client may see it while its object does not exist: short of its last bytes, so
+    that the client does not take it for complete but asks for the offset."""
+    if not upload.awaits_completion:
+        return upload
+    if upload.tail_bytes:
+        return replace(upload, tail_bytes=0)
+    return replace(upload, parts=upload.parts - 1)
 
 
 def _existing(upload: Upload) -> Upload:
