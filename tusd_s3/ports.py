@@ -195,6 +195,10 @@ class UploadRecords(Protocol):
         """Read the record, after a live holder let go. Raises as `acquire` does; takes no lease."""
         ...
 
+    async def peek(self, upload_id: UploadId) -> Upload | None:
+        """The record as it is now, whoever holds it; None if there is none."""
+        ...
+
     async def commit(self, held: Held, changes: Changes, *, release: bool = False) -> None:
         """Apply `changes`, update `held.upload`, and with `release` give up the lease as well."""
         ...

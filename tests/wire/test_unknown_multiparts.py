@@ -10,12 +10,14 @@ import pytest
 from tests.conftest import StartServer
 from tests.support.bodies import PART_BYTES, body_of
 from tests.support.faults import Answer, Cut, Hold, Stage
+from tests.support.redis_proxy import RedisProxy
 from tests.support.s3_calls import S3Call
 from tests.support.s3_proxy import S3Proxy
 from tests.support.server import StoreSettings
 from tests.support.tus import id_of
 from tests.support.waiting import eventually
 from tests.support.world import World
+from tusd_s3.stores.redis.scripts import COMMIT
 
 BODY = body_of(2 * PART_BYTES + 9)
 
@@ -81,6 +83,38 @@ def test_a_server_that_dies_between_start_and_record(
         assert world.object_of(path) == BODY
     assert world.client.delete(path).status == 204
     eventually(lambda: world.traces_of(path) == [], what="nothing is left")
+
+
+def test_one_that_was_recorded_after_all_is_left_to_the_newcomer(
+    world: World,
+    stores: StoreSettings,
+    redis_proxy: RedisProxy,
+    start_server: StartServer,
+) -> None:
+    """The commit was made, its answer was lost, and before it could be repeated somebody else took
+    the upload over: the repeated commit is fenced, and yet the multipart upload is in use."""
+    over = replace(stores, redis_url=redis_proxy.url)
+    overtaken = start_server(over=over, lease_ttl="1s", network_timeout="60s")
+    path = world.client.new_upload(len(BODY))
+
+    def is_commit(command: list[str]) -> bool:
+        return command[0].upper() == "EVALSHA" and command[1] == COMMIT.sha
+
+    again = Hold()
+    redis_proxy.rules.add(is_commit, Cut.AFTER, nth=2, times=1)  # after the announcement
+    redis_proxy.rules.add(is_commit, again, nth=3, times=1)
+    with overtaken.client.begin_patch(path, 0, BODY[: PART_BYTES + 1], declared=len(BODY)) as slow:
+        again.wait_until_reached()
+        overtaken.freeze()
+        [multipart_id] = started(world, path)
+        eventually(lambda: world.client.patch(path, 0, BODY[:1]).status == 204, within_s=20)
+        overtaken.thaw()
+        again.release()
+        assert slow.read_response().code == "lease_lost"
+    redis_proxy.rules.clear()
+    assert started(world, path) == [multipart_id]
+    world.client.upload_from(path, BODY)
+    assert world.object_of(path) == BODY
 
 
 def test_where_they_cannot_be_listed_nothing_is_started_anew(

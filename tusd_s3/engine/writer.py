@@ -300,8 +300,12 @@ class UploadWriter:
             raise
 
     async def _abort_unrecorded(self, multipart_id: str) -> None:
+        """Unless a try of ours did record it whose answer was lost: then it is the newcomer's."""
+        upload = self._held.upload
         try:
-            await self._objects.abort_multipart(self._held.upload.key, multipart_id)
+            now = await self._records.peek(upload.id)
+            if now is None or now.multipart_id != multipart_id:
+                await self._objects.abort_multipart(upload.key, multipart_id)
         except errors.UploadError:
             logger.warning("upload %s: an unused multipart upload stays", self._held.upload.id)
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from tusd_s3 import errors
+from tusd_s3 import errors, limits
 from tusd_s3.model.upload import Upload, UploadId
 from tusd_s3.ports import Changes, Held
 from tusd_s3.stores.redis import scripts, serialize
@@ -147,6 +147,15 @@ class RedisRecords:
 
         _, answer = await self._patiently(upload_id, attempt)
         return self._load(upload_id, answer)
+
+    async def peek(self, upload_id: UploadId) -> Upload | None:
+        """See `ports.UploadRecords.peek`."""
+        with translated():
+            fields: Any = await self._client.hgetall(self._keys.record(upload_id))
+        if not fields:
+            return None
+        pairs = [item for pair in fields.items() for item in pair]
+        return self._load(upload_id, [b"ok", pairs, limits.REDIS_STRING_MAX_BYTES, b""])
 
     async def commit(self, held: Held, changes: Changes, *, release: bool = False) -> None:
         """See `ports.UploadRecords.commit`."""
