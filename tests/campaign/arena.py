@@ -7,6 +7,7 @@ whole again, `wipe` removes what an example left.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,8 @@ OPTIONS = {
 """What takes a minute in production takes a second or two here."""
 
 _BUCKET = "campaign"
+_LOST_CREATIONS_MAX = 50
+"""Bodies of lost creations that are remembered from one example to the next."""
 
 
 class Arena:
@@ -48,6 +51,7 @@ class Arena:
         self.s3 = s3
         self.redis = pair
         self.s3_proxy = s3_proxy
+        self.lost_creations: deque[bytes] = deque(maxlen=_LOST_CREATIONS_MAX)
         self.stores = StoreSettings(
             s3_endpoint=s3.endpoint,
             s3_access_key=s3.access_key,

@@ -358,7 +358,9 @@ class Machine(RuleBasedStateMachine):
             sweep_within_s=self.terms.sweep_within_s,
             strays_within_s=self.terms.strays_within_s,
         )
-        judge.judge(self._play.subjects, self._play.lost_creations)
+        # A creation nobody has the address of may become an object when its example is over.
+        self.arena.lost_creations.extend(self._play.lost_creations)
+        judge.judge(self._play.subjects, list(self.arena.lost_creations))
         self.look_around()
 
     def _trouble(self, trouble: str | None) -> None:

@@ -121,8 +121,10 @@ class Play:
         return answer
 
     def delete(self, subject: Subject, who: int) -> None:
+        was_doubtful, subject.doubtful = subject.doubtful, True
         answer = self.client.delete(who, subject.path)
         self._note(f"    DELETE {subject.name}: {answer}")
+        subject.doubtful = was_doubtful
         subject.deleted(answer)
         if answer.status == 204 and not subject.ledger.losses:
             subject.check_no_object()
