@@ -171,7 +171,7 @@ class Arena:
         for key, multipart_id in self.bucket.multipart_uploads(OBJECT_PREFIX):
             self.bucket.abort(key, multipart_id)
         self.redis.flush()
-        if self.redis.is_parted:
+        if self.redis.is_behind:
             self.redis.follow()
         self.s3_proxy.forget()
         self.redis.proxy.forget()

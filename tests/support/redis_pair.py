@@ -26,7 +26,10 @@ class DurableRedis(LocalRedis):
 
 
 class RedisPair:
-    """A primary that the proxy leads to, and a replica that may fall behind and take over."""
+    """A primary that the proxy leads to, and a replica that may fall behind and take over.
+
+    is_parted: whether it falls behind now. is_behind: whether it did, or was the primary before.
+    """
 
     def __init__(self, folder: Path, proxy: RedisProxy, nodes: list[LocalRedis]) -> None:
         self._folder = folder
@@ -34,6 +37,7 @@ class RedisPair:
         self._nodes = nodes
         self._primary = 0
         self.is_parted = False
+        self.is_behind = False
 
     @classmethod
     def start(cls, folder: Path) -> RedisPair:
@@ -76,16 +80,18 @@ class RedisPair:
             client.flushall()
 
     def part(self) -> None:
-        """From now on the replica falls behind."""
+        """From now on the replica, a copy of the primary up to here, falls behind."""
+        if self.is_behind:
+            self.follow()
         with redis.Redis.from_url(self.replica.url) as client:
             client.execute_command("REPLICAOF", "NO", "ONE")
-        self.is_parted = True
+        self.is_parted = self.is_behind = True
 
     def fail_over(self) -> None:
         """The replica takes over with what it has; every connection breaks."""
         with redis.Redis.from_url(self.replica.url) as client:
             client.execute_command("REPLICAOF", "NO", "ONE")
-        self.is_parted = True
+        self.is_parted, self.is_behind = False, True
         self._primary = 1 - self._primary
         self._proxy.upstream = ("127.0.0.1", self.primary.port)
         self._proxy.cut_all()
@@ -95,7 +101,7 @@ class RedisPair:
         with redis.Redis.from_url(self.replica.url) as client:
             client.execute_command("REPLICAOF", "127.0.0.1", str(self.primary.port))
             eventually(lambda: _is_in_step(client), within_s=_SYNCED_WITHIN_S, what="in step")
-        self.is_parted = False
+        self.is_parted = self.is_behind = False
 
     def stop(self) -> None:
         """End all of it."""

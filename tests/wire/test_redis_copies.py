@@ -73,6 +73,20 @@ def test_the_client_is_taken_back_to_the_last_whole_part_at_most(
     assert_finishes(world, path)
 
 
+def test_a_primary_that_was_one_before_is_not_believed_either(
+    world: World, pair: RedisPair
+) -> None:
+    """It lost its data to the other, and got back what that one had: a copy that lagged."""
+    path = world.client.new_upload(LENGTH)
+    pair.part()
+    world.client.upload_from(path, BODY[: 2 * PART_BYTES])
+    pair.fail_over()
+    pair.follow()
+    pair.fail_over()
+    assert world.client.offset_of(path) == 2 * PART_BYTES
+    assert_finishes(world, path)
+
+
 def test_a_patch_alone_finds_the_parts(world: World, pair: RedisPair) -> None:
     path = world.client.new_upload(LENGTH)
     pair.part()

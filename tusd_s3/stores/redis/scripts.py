@@ -38,10 +38,13 @@ end
 """
 
 _RUN = """
--- Names this run of this Redis: after a restart or a failover, records may be older than they were.
+-- Names this run of this Redis as a primary: after a restart or a failover, also one back to a
+-- server that was the primary before, records may be older than they were.
 local function run()
-  local info = redis.pcall('INFO', 'server')
-  return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
+  local server, replication = redis.pcall('INFO', 'server'), redis.pcall('INFO', 'replication')
+  if type(server) ~= 'string' or type(replication) ~= 'string' then return '' end
+  local process = string.match(server, 'run_id:(%w+)') or ''
+  return process .. ':' .. (string.match(replication, 'master_replid:(%w+)') or '')
 end
 """
 
