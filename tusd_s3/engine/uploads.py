@@ -152,7 +152,7 @@ class Uploads:
         except errors.RequestError:
             await self._remove_refused(held)
             raise
-        except (errors.UploadInterrupted, errors.TemporaryError):
+        except (errors.UploadInterrupted, errors.UploadLocked, errors.TemporaryError):
             # The client would never learn the address of what it has stored: tell it that, and
             # how far it got. Only with nothing stored is the error the better answer.
             if held.upload.offset == 0:
