@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.redis_proxy import RedisProxy
+from tests.support.redis_topologies import ClusterTopology, SentinelTopology
 from tests.support.s3_proxy import S3Proxy
 from tests.support.server import LIVE, ServerProcess, StoreSettings
 from tests.support.stores import Bucket, RedisView
@@ -166,6 +167,20 @@ def proxied(
     through = replace(stores, s3_endpoint=s3_proxy.endpoint, redis_url=redis_proxy.url)
     server = start_module_server(over=through, lease_ttl="30s")
     return World(server, bucket, redis_view)
+
+
+@pytest.fixture(scope="module")
+def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelTopology]:
+    """A primary, replicas, and three sentinels that watch them."""
+    with SentinelTopology(tmp_path_factory.mktemp("sentinels"), sentinels=3) as topology:
+        yield topology
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterTopology]:
+    """Three primaries with a replica each."""
+    with ClusterTopology(tmp_path_factory.mktemp("cluster")) as topology:
+        yield topology
 
 
 def _address(url: str) -> tuple[str, int]:

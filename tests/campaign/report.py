@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections import Counter
@@ -82,4 +83,5 @@ class Report:
 
 def say(text: str) -> None:
     """To whoever watches the run."""
-    print(text, flush=True)  # noqa: T201 - this is a command's output
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 from hypothesis.stateful import run_state_machine_as_test
@@ -85,21 +84,14 @@ def _terms(plan: Plan) -> Terms:
     )
 
 
-class _arena:  # noqa: N801 - used as a function
+@contextmanager
+def _arena(plan: Plan) -> Iterator[Arena]:
     """An arena in a directory that is gone afterwards."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="tusd-s3-campaign-")
-        self._opened = Arena.opened(Path(self._folder.name), plan.options)
-
-    def __enter__(self) -> Arena:
-        return self._opened.__enter__()
-
-    def __exit__(self, *error: Any) -> None:  # noqa: ANN401 - as for every context manager
-        try:
-            self._opened.__exit__(*error)
-        finally:
-            self._folder.cleanup()
+    with (
+        tempfile.TemporaryDirectory(prefix="tusd-s3-campaign-") as folder,
+        Arena.opened(Path(folder), plan.options) as arena,
+    ):
+        yield arena
 
 
 def _machine(arena: Arena, report: Report, terms: Terms) -> type[Machine]:

@@ -11,18 +11,19 @@ process group of its own.
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import signal
 import sys
 from typing import NoReturn
 
-import tusd_s3.app  # noqa: F401 - so that it is loaded before the fork
 from tusd_s3 import cli
 
 
 def main() -> None:
     """Answer orders until there are no more."""
+    importlib.import_module("tusd_s3.app")  # once, before the forks
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
     gc.freeze()
     for line in sys.stdin:

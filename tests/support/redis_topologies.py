@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -124,6 +124,18 @@ class _Topology:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._started: list[RedisServer] = []
+
+    @contextmanager
+    def configured(self, name: str, value: int) -> Iterator[None]:
+        """Every server with another value of a setting, for the time of the block."""
+        before = [(server, server.ask("CONFIG", "GET", name)) for server in self._started]
+        for server in self._started:
+            server.ask("CONFIG", "SET", name, value)
+        try:
+            yield
+        finally:
+            for server, found in before:
+                server.ask("CONFIG", "SET", name, dict(found)[name])
 
     def _start(self, server: RedisServer) -> None:
         server.start()

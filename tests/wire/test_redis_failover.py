@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -36,18 +36,6 @@ MANY = 40
 FINISHED_WITHIN_S = 40.0
 HAND_OVER_MAX_S = 2.0
 """Well below the lease's TTL: what takes longer was not told through the channel."""
-
-
-@pytest.fixture(scope="module")
-def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelTopology]:
-    with SentinelTopology(tmp_path_factory.mktemp("sentinels"), sentinels=3) as topology:
-        yield topology
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterTopology]:
-    with ClusterTopology(tmp_path_factory.mktemp("cluster")) as topology:
-        yield topology
 
 
 @pytest.fixture(scope="module")
