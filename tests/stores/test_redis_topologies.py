@@ -269,6 +269,32 @@ async def test_nobody_there_is_a_sentence_and_an_unavailable_state(form: str) ->
                 pass
 
 
+# --- cancellation
+
+CANCELLED_AFTER = range(120)
+"""Turns of the event loop; a call, with its connecting, is over after fewer."""
+
+
+async def test_no_cancellation_is_lost(any_url: str) -> None:
+    """Whatever a task does with Redis at that moment: else those in the background, which repeat
+    their calls for ever, would outlive a shutdown, and keep it from ending."""
+
+    async def work() -> None:
+        async with opened(any_url) as client, subscribed(client, "t") as listener:
+            while True:
+                await run_script(client, COUNT, key_pair())
+                await listener.get_message(timeout=0.01)
+
+    for turns in CANCELLED_AFTER:
+        task = asyncio.create_task(work())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        _, late = await asyncio.wait([task], timeout=PATIENCE_S)
+        assert not late, turns
+        assert task.cancelled(), turns
+
+
 # --- a primary that is none any more
 
 

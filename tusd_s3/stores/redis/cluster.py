@@ -24,6 +24,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tusd_s3.stores.redis.bounds import CONNECTIONS_MAX, FAILURES, options_of, repeats
+from tusd_s3.stores.redis.connections import PlainTcp, PlainTls
 from tusd_s3.stores.redis.url import RedisAddress
 
 T = TypeVar("T")
@@ -54,8 +55,7 @@ class ClusterClient(redis.RedisCluster):
         options = options_of(address, timeout_s)
         del options["host"]
         options.pop("port", None)
-        if options.pop("connection_class", None) is redis.SSLConnection:
-            options["ssl"] = True
+        tls = options.pop("connection_class", None) is redis.SSLConnection
         self._timeout_s = timeout_s
         self._places = defaultdict[str, asyncio.Semaphore](_new_places)
         super().__init__(
@@ -63,8 +63,14 @@ class ClusterClient(redis.RedisCluster):
             dynamic_startup_nodes=False,
             max_connections=_NODE_CONNECTIONS_MAX,
             retry=Retry(NoBackoff(), 0),  # see `_repeat`
+            ssl=tls,
             **options,
         )
+        # For the nodes that are given, and for those that will be found.
+        kind = PlainTls if tls else PlainTcp
+        self.connection_kwargs["connection_class"] = kind
+        for node in self.nodes_manager.startup_nodes.values():
+            node.connection_class = kind
         self._named = dict(self.nodes_manager.startup_nodes)
         self._refreshed_at_s = -_REFRESH_EVERY_S
 

@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from typing import Any, Final
 
 import redis.asyncio as redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 _LEFT: Final = (ReadOnlyError, MasterDownError)
 _LEFT_CODES: Final = ("-READONLY ", "-NOREPLICAS ")
 """Of a replica; of a primary that all its replicas left, perhaps for another one."""
 
 
-class LeavesReplicas(AbstractConnection):
+class Cancellable(AbstractConnection):
+    """A connection that never loses a cancellation.
+
+    redis-py sends with `asyncio.wait_for`. Before Python 3.12 that returns as if nothing had been
+    asked when it is cancelled just after the bytes went out (python/cpython#86296): a task that
+    repeats its calls for ever would then never end. It also costs a task for each command.
+    """
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        """Send, connecting first if need be; see redis-py."""
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        if check_health:
+            await self.check_health()  # type: ignore[no-untyped-call] # redis-py's
+        data = command.encode() if isinstance(command, str) else command
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                await self._send_packed_command([data] if isinstance(data, bytes) else data)
+        except TimeoutError:
+            await self.disconnect(nowait=True)
+            raise RedisTimeoutError("Timeout writing to socket") from None
+        except OSError as error:
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(f"Error while writing to socket: {error}") from error
+        except BaseException:
+            # What was sent of it is not known, so nothing else may follow on this connection.
+            await self.disconnect(nowait=True)
+            raise
+
+
+class LeavesReplicas(Cancellable):
     """A connection that ends when the server turns out not to be the primary (any more).
 
     The new one is made to whatever is the primary by then: its name is looked up again, the
@@ -57,4 +92,12 @@ class ToPrimary(LeavesReplicas, redis.SentinelManagedConnection):
 
 
 class TlsToPrimary(LeavesReplicas, redis.SentinelManagedSSLConnection):
+    """The same, over TLS."""
+
+
+class PlainTcp(Cancellable, redis.Connection):
+    """To one that may be a replica, or no Redis with data at all: its user finds out."""
+
+
+class PlainTls(Cancellable, redis.SSLConnection):
     """The same, over TLS."""

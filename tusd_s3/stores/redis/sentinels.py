@@ -28,7 +28,7 @@ from tusd_s3.stores.redis.bounds import (
     options_of,
     repeats,
 )
-from tusd_s3.stores.redis.connections import TlsToPrimary, ToPrimary
+from tusd_s3.stores.redis.connections import PlainTcp, PlainTls, TlsToPrimary, ToPrimary
 from tusd_s3.stores.redis.url import RedisAddress
 
 _SENTINEL_TIMEOUT_S: Final = 1.0
@@ -98,6 +98,8 @@ async def to_primary(address: RedisAddress, timeout_s: float) -> AsyncIterator[S
     asked |= {"ssl": tls, "retry": Retry(NoBackoff(), 0)}
     async with AsyncExitStack() as stack:
         sentinels = Sentinels(address.hosts, sentinel_kwargs=asked)  # type: ignore[no-untyped-call] # redis-py's
+        for sentinel in sentinels.sentinels:
+            sentinel.connection_pool.connection_class = PlainTls if tls else PlainTcp
         stack.push_async_callback(sentinels.aclose)
         pool = SentinelPool(  # type: ignore[no-untyped-call] # redis-py's
             address.service,

@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 
 from tusd_s3.stores.redis.bounds import BROKEN, CONNECTIONS_MAX, options_of, repeats
 from tusd_s3.stores.redis.cluster import ClusterClient
-from tusd_s3.stores.redis.connections import Socket, Tcp, Tls
+from tusd_s3.stores.redis.connections import PlainTls, Socket, Tcp, Tls
 from tusd_s3.stores.redis.sentinels import to_primary
 from tusd_s3.stores.redis.url import Kind, RedisAddress
 
@@ -97,7 +97,8 @@ async def _one_node(cluster: ClusterClient, stack: AsyncExitStack) -> redis.Redi
         name: value for name, value in cluster.connection_kwargs.items() if name.startswith(kinds)
     }
     options |= {"host": node.host, "port": node.port}
-    options["connection_class"] = cluster.connection_kwargs["connection_class"]
+    if cluster.connection_kwargs["connection_class"] is PlainTls:
+        options["connection_class"] = redis.SSLConnection
     pool = _to_server(options, 1, Retry(NoBackoff(), 0))
     stack.push_async_callback(pool.disconnect)
     return redis.Redis(connection_pool=pool)
