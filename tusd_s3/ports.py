@@ -146,7 +146,8 @@ class Recovered:
     def alive_until_s(self, lifetime_s: float) -> float:
         """Unix time when the upload expires, as far as S3 knows. One rule for those who would
         rebuild the upload and those who would remove it, so that they never race."""
-        return max(self.upload.expires_at_s, self.changed_at_s + lifetime_s)
+        # In whole seconds, like the record's: an upload must not come back right after its end.
+        return max(self.upload.expires_at_s, int(self.changed_at_s + lifetime_s))
 
 
 class UploadRecords(Protocol):
