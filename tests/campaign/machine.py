@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from tests.campaign.arena import Arena
 from tests.campaign.choices import (
     SIZES,
+    SLOTS,
     amounts,
     losses,
     pauses_ms,
@@ -38,14 +39,15 @@ class Terms:
     """What a campaign is to do.
 
     faults: names from `mischief.FAULTS`. ends_at: monotonic time after which steps do nothing.
-    sweep_within_s, strays_within_s: see `Judge`. different_bytes: whether racing writers send
-    different bytes.
+    sweep_within_s, strays_within_s: see `Judge`. lifetime_s: of uploads; None for one that no
+    example reaches. different_bytes: whether racing writers send different bytes.
     """
 
     faults: frozenset[str]
     ends_at: float
     sweep_within_s: float | None = None
     strays_within_s: float | None = None
+    lifetime_s: float | None = None
     different_bytes: bool = True
 
 
@@ -76,9 +78,12 @@ class _Judged:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._machine.failed |= error is not None
-        if isinstance(error, Exception):
-            logs = [worker.log_of_life() for worker in self._machine.arena.workers]
-            self._machine.report.fail(error, self._machine.steps, self._machine.journal, logs)
+        machine = self._machine
+        if isinstance(error, AssertionError):
+            logs = [worker.log_of_life() for worker in machine.arena.workers]
+            machine.report.fail(error, machine.steps, machine.journal, logs)
+        elif isinstance(error, Exception):
+            machine.report.broke(error, machine.journal)
 
 
 class Machine(RuleBasedStateMachine):
@@ -96,7 +101,7 @@ class Machine(RuleBasedStateMachine):
         self.journal: list[str] = []
         self.failed = False
         self._started_s = time.monotonic()
-        self._play = Play(self.arena, self.report, self.note)
+        self._play = Play(self.arena, self.report, self.note, lifetime_s=self.terms.lifetime_s)
         self._mischief = Mischief(
             self.arena, self.report, self.terms.faults, self._play.lose, self.note
         )
@@ -311,6 +316,25 @@ class Machine(RuleBasedStateMachine):
         """Nothing happens for a while: leases run out, silent bodies end."""
         time.sleep(seconds)
 
+    @rule(
+        slot=slots,
+        everything=st.booleans(),
+        who=servers,
+        asks=st.booleans(),
+        trouble=st.none() | troubles,
+    )
+    @step
+    def let_expire(
+        self, slot: int, everything: bool, who: int, asks: bool, trouble: str | None
+    ) -> None:
+        """Nothing is received for a lifetime, of one upload or of all; a HEAD if they have none."""
+        subjects = [self._play.subject(slot)]
+        if everything:
+            self._play.fill_slots()
+            subjects = [self._play.subject(number) for number in range(SLOTS)]
+        self._trouble(trouble)
+        self._play.let_expire(subjects, who, asks=asks)
+
     @rule(trouble=troubles, another=troubles)
     @step
     def troubles_ahead(self, trouble: str, another: str) -> None:
@@ -341,15 +365,19 @@ class Machine(RuleBasedStateMachine):
                 with self.judged():
                     self._end()
         finally:
-            self._mischief.disarm()
-            self.arena.mend()
-            self.arena.wipe()
             self.report.count("examples")
+            self._mischief.disarm()
+            with self.judged():
+                try:
+                    self.arena.mend()
+                finally:
+                    self.arena.wipe()
 
     def _end(self) -> None:
         self._mischief.disarm()
         self.arena.mend()
         self.note("the end: all is mended")
+        self._play.let_some_expire()
         judge = Judge(
             self.arena,
             self._play.client,
@@ -357,6 +385,7 @@ class Machine(RuleBasedStateMachine):
             self.note,
             sweep_within_s=self.terms.sweep_within_s,
             strays_within_s=self.terms.strays_within_s,
+            lifetime_s=self.terms.lifetime_s,
         )
         # A creation nobody has the address of may become an object when its example is over.
         self.arena.lost_creations.extend(self._play.lost_creations)
