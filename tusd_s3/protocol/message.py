@@ -8,9 +8,11 @@ served does not exist: constructors raise the error the client gets.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tusd_s3.errors import BodyTooLong, LengthConflict
+from tusd_s3.model.checksum import Checksum
 from tusd_s3.model.media_type import is_token
 
 # A line break in a value would end the header and begin another; beyond ASCII, receivers differ.
@@ -24,6 +26,19 @@ def _not_negative(**numbers: int | None) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What a body must agree with before any byte of it counts.
+
+    algorithm: None when it is named behind the body only.
+    expected: the body's checksum. To be called once the body was read to its end; raises
+        RequestError when what stands there is not one.
+    """
+
+    algorithm: str | None
+    expected: Callable[[], Checksum]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateRequest:
     """Make an upload, perhaps with its first bytes.
 
@@ -31,6 +46,7 @@ class CreateRequest:
     metadata: what the client said about the upload, already checked, as it was sent; may be empty.
     body_length: bytes of the first chunk; 0 when there is none, None when only its end will tell.
     name: what names this creation among its retries, None if nothing does.
+    verification: of the first chunk, None for none.
     Raises BodyTooLong when the first chunk goes past the length.
     """
 
@@ -38,6 +54,7 @@ class CreateRequest:
     metadata: str = ""
     body_length: int | None = 0
     name: str | None = None
+    verification: Verification | None = None
 
     def __post_init__(self) -> None:
         _not_negative(length=self.length, body_length=self.body_length)
@@ -57,6 +74,7 @@ class AppendRequest:
     offset: where the body begins, which must be where the upload ends.
     declared_length: the upload's total in bytes where this request declares it, else None.
     body_length: bytes of the body, or None when only its end will tell.
+    verification: of the body, None for none.
     Raises LengthConflict when the declared length is below the offset, BodyTooLong when the body
     goes past it. What contradicts the upload itself is for the engine to find.
     """
@@ -64,6 +82,7 @@ class AppendRequest:
     offset: int
     declared_length: int | None = None
     body_length: int | None = None
+    verification: Verification | None = None
 
     def __post_init__(self) -> None:
         _not_negative(
