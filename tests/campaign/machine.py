@@ -6,10 +6,8 @@ from the list of its steps. A rule that does not fit the moment does the nearest
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from hypothesis import strategies as st
@@ -32,58 +30,8 @@ from tests.campaign.ledger import Violation
 from tests.campaign.mischief import Mischief
 from tests.campaign.play import Play
 from tests.campaign.report import Report, Step
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What a campaign is to do.
-
-    faults: names from `mischief.FAULTS`. ends_at: monotonic time after which steps do nothing.
-    sweep_within_s, strays_within_s: see `Judge`. lifetime_s: of uploads; None for one that no
-    example reaches. different_bytes: whether racing writers send different bytes.
-    """
-
-    faults: frozenset[str]
-    ends_at: float
-    sweep_within_s: float | None = None
-    strays_within_s: float | None = None
-    lifetime_s: float | None = None
-    different_bytes: bool = True
-
-
-def step(method: Callable[..., None]) -> Callable[..., None]:
-    """Write the step down, count it, and record what it finds."""
-
-    @functools.wraps(method)
-    def run(self: Machine, **arguments: object) -> None:
-        if self.is_over:
-            return
-        self.steps.append((method.__name__, arguments))
-        shown = ", ".join(f"{name}={value}" for name, value in arguments.items())
-        self.note(f"{len(self.steps)}. {method.__name__}({shown})")
-        self.report.count("steps")
-        with self.judged():
-            method(self, **arguments)
-            self.look_around()
-
-    return run
-
-
-class _Judged:
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._machine.failed |= error is not None
-        machine = self._machine
-        if isinstance(error, AssertionError):
-            logs = [worker.log_of_life() for worker in machine.arena.workers]
-            machine.report.fail(error, machine.steps, machine.journal, logs)
-        elif isinstance(error, Exception):
-            machine.report.broke(error, machine.journal)
+from tests.campaign.stepping import Judged, step
+from tests.campaign.terms import Terms
 
 
 class Machine(RuleBasedStateMachine):
@@ -115,9 +63,9 @@ class Machine(RuleBasedStateMachine):
         """For the journal."""
         self.journal.append(f"{time.monotonic() - self._started_s:7.2f}  {line}")
 
-    def judged(self) -> _Judged:
+    def judged(self) -> Judged:
         """What is raised within is a failure, and is recorded with the steps that led to it."""
-        return _Judged(self)
+        return Judged(self)
 
     def look_around(self) -> None:
         """The servers are well, apart from what was done to them."""
@@ -180,6 +128,34 @@ class Machine(RuleBasedStateMachine):
         size = self._play.amount(subject, amount)
         how = Sending(None if chunked else size, size, pause_s=pause_ms / 1000)
         self._play.patch(subject, how, who, declares=declares)
+
+    @rule(
+        slot=slots,
+        amount=amounts,
+        who=servers,
+        chunked=st.booleans(),
+        agrees=st.booleans(),
+        end=st.sampled_from(["answer", "answer", "reset", "fin"]),
+        trouble=st.none() | troubles,
+    )
+    @step
+    def patch_checked(
+        self,
+        slot: int,
+        amount: str,
+        who: int,
+        chunked: bool,
+        agrees: bool,
+        end: str,
+        trouble: str | None,
+    ) -> None:
+        """A PATCH with a checksum, of what it brings or of something else, or cut short."""
+        subject = self._play.subject(slot)
+        self._trouble(trouble)
+        size = self._play.amount(subject, amount)
+        sent = size if end == "answer" else size * 9 // 10
+        how = Sending(None if chunked else size, sent, end=end)
+        self._play.patch_checked(subject, how, who, agrees=agrees)
 
     @rule(
         slot=slots,

@@ -14,6 +14,7 @@ from tests.campaign.ledger import Violation, Writer
 from tests.campaign.lifetime import Lifetime
 from tests.campaign.report import Report
 from tests.campaign.subject import BUSY, Subject, body_for
+from tests.support.checksums import with_checksum
 from tests.support.tus import path_of
 
 _ASK_AGAIN_S = 0.25
@@ -213,6 +214,32 @@ class Play:
         answer = self.client.patch(who, subject.path, offset, body, how, length, meanwhile)
         self._note(f"    PATCH {subject.name} at {offset}, {sent} of {declared}: {answer}")
         subject.patched(answer, before, writer, how, declares=bool(length))
+
+    def patch_checked(self, subject: Subject, how: Sending, who: int, *, agrees: bool) -> None:
+        """A PATCH with a checksum. Where that does not agree, or the body is cut short, none of its
+        bytes may ever be seen: they are those of the other variant, and the model is not told."""
+        if (offset := self.offset(subject, who)) is None:
+            return
+        rest = subject.total - offset
+        sent = min(how.sent, rest)
+        declared = how.declared if how.declared is None else min(how.declared, rest)
+        how = Sending(declared, sent, how.pause_s, how.end)
+        agrees = agrees or not sent
+        counts = agrees and how.is_whole
+        body = subject.body(0 if agrees else 1)[offset : offset + sent]
+        claimed = subject.body()[offset : offset + sent]
+        writer, before = Writer(offset, offset + sent, 0), subject.asked()
+        if counts:
+            subject.sending(writer)
+        answer = self.client.patch(who, subject.path, offset, body, how, with_checksum(claimed))
+        kind = "" if agrees else ", which is wrong"
+        self._note(f"    PATCH {subject.name} at {offset}, {sent} with checksum{kind}: {answer}")
+        self._report.count("bodies with a checksum that could count", int(counts))
+        self._report.count("bodies with a checksum that could not", int(not counts))
+        if counts:
+            subject.patched(answer, before, writer, how, declares=False)
+        else:
+            subject.patched_in_vain(answer, before)
 
     @staticmethod
     def length_header(subject: Subject, *, declares: bool) -> dict[str, str]:

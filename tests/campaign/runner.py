@@ -15,8 +15,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.campaign.arena import Arena
 from tests.campaign.lifetime import seconds_of
-from tests.campaign.machine import Machine, Terms
+from tests.campaign.machine import Machine
 from tests.campaign.report import Report, Step, say
+from tests.campaign.terms import Terms
 
 _EXAMPLES_PER_SEED = 10
 """Few, so that a failure is near its seed; more than one, because hypothesis begins with the

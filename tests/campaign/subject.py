@@ -112,6 +112,8 @@ class Subject:
         self._lives(answer, before, renews=True)
         with self.lock:
             self.ledger.acknowledge(writer, offset, losses_before=before.losses)
+            # It may have taken more than it says: all bytes, of which no object could be made.
+            self.ledger.send(Writer(offset, writer.end, writer.variant))
         self.at = offset
         if offset == self.total and not self.deferred:
             self._completed(before)
@@ -159,6 +161,16 @@ class Subject:
                 self.at = None
         else:
             raise Violation(f"PATCH of {self.name} was answered {answer}")
+
+    def patched_in_vain(self, answer: Answer, before: Asked) -> None:
+        """A PATCH whose bytes must not count was answered, or its connection broke."""
+        self.at = None
+        if answer.status == 404:
+            self._not_found()
+        elif answer.status not in BUSY | {0, 409, 413, 460}:
+            raise Violation(f"PATCH of {self.name} with a wrong checksum was answered {answer}")
+        elif answer.offset is not None:
+            self._learn(answer, before)
 
     def deleted(self, answer: Answer) -> None:
         """DELETE was answered, or its connection broke."""
@@ -225,11 +237,21 @@ class Subject:
         return None if document is None else json.loads(document.body)
 
     def _parts(self) -> list[tuple[int, int]] | None:
-        """Of the multipart upload that the recovery object names; None if there is none."""
+        """Of the multipart upload that the recovery object names, where that vouches for parts
+        those it vouches for; None if there is none."""
         if (fields := self._recovery()) is None:
             return None
-        multipart_id = fields["multipart_id"]
-        return None if multipart_id is None else self.bucket.parts(self.key, multipart_id)
+        multipart_id, vouched = fields["multipart_id"], fields["vouched"]
+        if multipart_id is None or self.bucket.parts(self.key, multipart_id) is None:
+            return None
+        listed = self.bucket.client.list_parts(
+            Bucket=self.bucket.name, Key=self.key, UploadId=multipart_id
+        )
+        return [
+            (part["PartNumber"], part["Size"])
+            for part in listed.get("Parts", ())
+            if vouched is None or [part["ETag"]] == vouched[part["PartNumber"] - 1 :][:1]
+        ]
 
     def check_object(self, *, must_exist: bool) -> None:
         """The object, if it is there, is what the client sent."""
