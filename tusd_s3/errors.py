@@ -22,6 +22,7 @@ and dashboards match on it, so a code is never renamed or reused.
     ├── UploadInterrupted       423  upload_interrupted   another request took the upload over
     └── TemporaryError          the server or what it stands on; the client should retry
         ├── BodyTimedOut            503  body_timed_out
+        ├── BodyCutShort            503  body_cut_short
         ├── ShuttingDown            503  shutting_down
         ├── StorageUnavailable      503  storage_unavailable
         │   ├── ObjectExists        503  storage_unavailable
@@ -200,6 +201,13 @@ class BodyTimedOut(TemporaryError):
 
     code = "body_timed_out"
     sentence = "The body stopped arriving; what had arrived was kept."
+
+
+class BodyCutShort(TemporaryError):
+    """The client went away in the middle of a body that counts as a whole or not at all."""
+
+    code = "body_cut_short"
+    sentence = "The body was cut short, and nothing of it was kept; send it again."
 
 
 class ShuttingDown(TemporaryError):

@@ -58,7 +58,9 @@ class Endpoint:
             return await self.handle(method, scope, fields, body)
         except errors.UploadError as error:
             if error.status >= 500:
-                logger.warning("%s %s: %s", scope["method"], scope["path"], error.code)
+                clients = isinstance(error, errors.BodyTimedOut | errors.BodyCutShort)
+                level = logging.INFO if clients else logging.WARNING
+                logger.log(level, "%s %s: %s", scope["method"], scope["path"], error.code)
             return tus1.render_error(error)
         except Exception:
             # The last resort: a defect of ours must still be a response with CORS headers, or a
@@ -149,7 +151,9 @@ def _refuse_upgrade(fields: Fields, body: AsgiBody) -> None:
 
 def _announces_body(fields: Fields) -> bool:
     """Whether a body follows the headers (RFC 9112, 6.3)."""
-    return "Transfer-Encoding" in fields or (fields.get("Content-Length") or "0") != "0"
+    # As it came, however long: this must not fail, even where nothing else is looked at.
+    length = fields.get_list("Content-Length") or ""
+    return "Transfer-Encoding" in fields or length.strip("0") != ""
 
 
 def _upload_id(scope: Scope) -> UploadId:

@@ -114,8 +114,9 @@ class Intake:
         try:
             end = await self._pump(reader, writer, upload, digest)
             if end is not BodyEnd.COMPLETE:
-                reason = errors.TemporaryError if end is BodyEnd.DISCONNECTED else _STOP_ERRORS[end]
-                raise reason(_NOTHING_KEPT, offset=offset)
+                if end is BodyEnd.DISCONNECTED:
+                    raise errors.BodyCutShort(offset=offset)
+                raise _STOP_ERRORS[end](_NOTHING_KEPT, offset=offset)
             if not digest.agrees_with(verification.expected()):
                 raise errors.ChecksumMismatch(offset=offset)
         except errors.UploadError:

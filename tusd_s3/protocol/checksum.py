@@ -5,7 +5,6 @@ It stands in front of the body or, if `Trailer` announces it, behind it (tus che
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 from tusd_s3.errors import InvalidHeader
 from tusd_s3.model.checksum import ALGORITHMS, Checksum
 from tusd_s3.protocol.fields import Fields
+from tusd_s3.protocol.headers import decode_base64
 from tusd_s3.protocol.message import Verification
 
 FIELD: Final = "Upload-Checksum"
@@ -32,8 +32,8 @@ def parse_checksum(text: str) -> Checksum:
     if algorithm not in ALGORITHMS:
         raise InvalidHeader(FIELD, f"expected one of {', '.join(ALGORITHMS)} and a digest")
     try:
-        return Checksum(algorithm, binascii.a2b_base64(encoded, strict_mode=True))
-    except ValueError:  # binascii.Error, a character outside ASCII, or another length
+        return Checksum(algorithm, decode_base64(encoded))
+    except ValueError:
         expected = f"expected the digest of {algorithm} in base64 (standard alphabet, padded)"
         raise InvalidHeader(FIELD, expected) from None
 

@@ -17,6 +17,7 @@ from tusd_s3.model.metadata import Metadata
 
 _METADATA = "Upload-Metadata"
 _KEY = re.compile(r"[!-+\--~]+")  # printable ASCII without space and comma
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -84,10 +85,18 @@ def _check_key(position: int, key: str, earlier: Metadata) -> None:
 
 def _decode_value(position: int, value: str) -> bytes:
     try:
-        return binascii.a2b_base64(value, strict_mode=True)
-    except ValueError:  # binascii.Error, or a character outside ASCII
+        return decode_base64(value)
+    except ValueError:
         expected = f"expected base64 (standard alphabet, padded) as value {position}"
         raise InvalidHeader(_METADATA, expected) from None
+
+
+def decode_base64(text: str) -> bytes:
+    """Of the standard alphabet, padded (RFC 4648, 4). Raises ValueError for anything else."""
+    # Python's own strict mode takes padding that is too much, before 3.12 or so.
+    if not _BASE64.fullmatch(text):
+        raise ValueError("not padded base64 of the standard alphabet")
+    return binascii.a2b_base64(text, strict_mode=True)
 
 
 def http_date(unix_seconds: int) -> str:

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from urllib.parse import quote, urlsplit
 
 from tusd_s3 import limits
@@ -127,8 +128,18 @@ def check_public_url(url: str) -> None:
         raise ValueError("must have a percent-encoded path without empty or dot segments")
 
 
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_host(text: str) -> bool:
     match = _HOST.fullmatch(text) if len(text) <= _HOST_MAX_CHARS else None
+    if match is not None and text.startswith("[") and not _is_ipv6(text[1 : text.index("]")]):
+        return False
     return match is not None and (match[1] is None or 1 <= int(match[1]) <= 65535)
 
 

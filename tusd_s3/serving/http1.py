@@ -18,7 +18,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -63,6 +63,24 @@ _TRAILER: Final = checksum.FIELD.lower().encode("ascii")
 _OFFER_HEADERS: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
 
+class _Transport:
+    """A transport that drops what is written to it once it is closing.
+
+    uvloop's raises then, until the end of the connection was announced; an application that
+    answers in just that moment would seem to have failed.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the transport's own
+        return getattr(self._transport, name)
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
     """See the module's text."""
 
@@ -76,6 +94,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first head is due from now on."""
         super().connection_made(transport)
+        self.transport = cast("asyncio.Transport", _Transport(transport))
         self._arm_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -108,18 +127,25 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._arm_head_timer()
 
     def _feed(self, data: bytes) -> None:
+        rest = data
+        while rest:
+            rest = self._parse(rest)
+
+    def _parse(self, data: bytes) -> bytes:
+        """Parse up to an offer that has to be declined, which is parsed again without it; what is
+        still to be parsed."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
-            head = self._head_without_offer()
-            if head is None:
-                self._refuse(_MALFORMED)
-                return
-            self._offered_upgrade = False
-            self.parser = httptools.HttpRequestParser(self)
-            self._feed(head + data[offer.args[0] :])
+            if (head := self._head_without_offer()) is not None:
+                self._offered_upgrade = False
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+                return head + data[offer.args[0] :]
+            self._refuse(_MALFORMED)
         except httptools.HttpParserError:
             self._refuse(_MALFORMED)
+        return b""
 
     def _head_without_offer(self) -> bytes | None:
         """The request's head again; None for CONNECT, whose body is another protocol's."""
@@ -180,8 +206,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.transport.write(response)
             self._head_timer = self.loop.call_later(LINGER_MAX_S, self._close)
             return
+        if not cycle.more_body:
+            # What is due is the answer to the whole request that came before; it may be at work.
+            cycle.keep_alive = False
+            return
         # In the middle of a body: the application must learn at once that no more will come.
-        if not cycle.response_started:
+        if not cycle.response_started and not self.pipeline:
             self.transport.write(response)
         self.transport.close()
 

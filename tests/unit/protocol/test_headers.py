@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from tusd_s3 import limits
 from tusd_s3.errors import HeaderTooLong, InvalidHeader
 from tusd_s3.model.metadata import Metadata
-from tusd_s3.protocol.headers import build_metadata, http_date, parse_integer, parse_metadata
+from tusd_s3.protocol.headers import (
+    build_metadata,
+    decode_base64,
+    http_date,
+    parse_integer,
+    parse_metadata,
+)
 
 KEY_ALPHABET = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) != ",")
 SOME_METADATA = st.dictionaries(
@@ -209,3 +215,37 @@ def test_line_19_expiry_reads_back_as_the_same_second(unix_seconds: int) -> None
     text = http_date(unix_seconds)
     assert len(text) == len("Sun, 06 Nov 1994 08:49:37 GMT")
     assert parsedate_to_datetime(text) == datetime.fromtimestamp(unix_seconds, tz=UTC)
+
+
+@given(st.binary(max_size=40))
+def test_base64_is_read_as_it_is_written(raw: bytes) -> None:
+    assert decode_base64(base64.b64encode(raw).decode()) == raw
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=",
+        "==",
+        "A",
+        "AB",
+        "ABC",
+        "AB=",
+        "ABCD=",
+        "ABCD==",
+        "ABC==",
+        "AB===",
+        "A===",
+        "AB==CD==",
+        "9tZSBuYW1lLmJpbg==",
+        "BuYW1lLmJpbg====",
+        "AB\n==",
+        " AB==",
+        "AB==\n",
+        "-_==",
+        "ÄÄÄÄ",
+    ],
+)
+def test_base64_with_anything_else_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="not padded base64"):
+        decode_base64(text)
