@@ -125,6 +125,7 @@ class Changes:
     expires_at_s: int | None = None
     parked: str | None = None
     unparked: bool = False
+    join: str | None = None
     verified: bool = False
 
 
@@ -192,7 +193,9 @@ class UploadRecords(Protocol):
         ...
 
     async def inspect(self, upload_id: UploadId) -> Upload:
-        """Read the record, after a live holder let go. Raises as `acquire` does; takes no lease."""
+        """Read the record, after a live holder let go. Raises as `acquire` does; takes no lease.
+
+        A final upload's holder is left alone: nothing that it has in hand changes the offset."""
         ...
 
     async def peek(self, upload_id: UploadId) -> Upload | None:

@@ -37,6 +37,8 @@ def dump(upload: Upload) -> list[str]:
         "base": str(upload.parts_bytes),
         "tail": str(upload.tail_bytes),
         "parked": upload.parked or "",
+        "concat": upload.concat,
+        "join": upload.join,
     }
     return [text for pair in fields.items() for text in pair]
 
@@ -80,6 +82,8 @@ def _load_fields(upload_id: UploadId, fields: dict[str, str]) -> Upload:
         recovery_stored=fields["recovery"] == "1",
         state=UploadState(fields["state"]),
         parked=fields["parked"] or None,
+        concat=fields.get("concat", ""),
+        join=fields.get("join", ""),
     )
 
 
@@ -100,6 +104,7 @@ def apply(upload: Upload, changes: Changes) -> Upload:
         state=_or(changes.state, upload.state),
         expires_at_s=_or(changes.expires_at_s, upload.expires_at_s),
         parked=_or(changes.parked, upload.parked) if stays_parked else None,
+        join=_or(changes.join, upload.join),
         is_doubtful=upload.is_doubtful and not changes.verified,
     )
 
@@ -120,6 +125,7 @@ def dump_changes(changes: Changes, after: Upload) -> list[str]:
         "recovery": None if changes.recovery_stored is None else str(int(changes.recovery_stored)),
         "state": None if changes.state is None else changes.state.value,
         "expires": None if changes.expires_at_s is None else str(changes.expires_at_s),
+        "join": changes.join,
     }
     return [text for name, value in fields.items() if value is not None for text in (name, value)]
 

@@ -1,8 +1,9 @@
 """The recovery object: what it takes to rebuild the record of an upload that S3 has bytes of.
 
 It lies at `<prefix>.tus/<id>.json` from the start of the multipart upload, or from the moment the
-tail was parked in S3, until the upload is complete or terminated. If Redis loses everything, it,
-ListParts and the parked tail say what is durable.
+tail was parked in S3, until the upload is complete or terminated. A partial upload's stays as long
+as its object: the clean-up finds that by it when Redis has forgotten both. If Redis loses
+everything, it, ListParts and the parked tail say what is durable.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tusd_s3.model.layout import PartLayout
+from tusd_s3.model.objects import OWN_FOLDER
 from tusd_s3.model.upload import Upload, UploadId
 
 DOCUMENT_MAX_BYTES = 64 * 1024
 """What is read of a recovery object: its longest field, the metadata, is bounded far below."""
 
-DIRECTORY = ".tus/"
+DIRECTORY = OWN_FOLDER
 """Below the object prefix; no upload's key may begin with it."""
 
 TAIL_SUFFIX = ".tail"
@@ -58,6 +60,7 @@ def dump_recovery(upload: Upload) -> bytes:
             "metadata": upload.metadata,
             "expires_at_s": upload.expires_at_s,
             "tail": tail if upload.parked else None,
+            "concat": upload.concat,
         }
     ).encode()
 
@@ -80,6 +83,7 @@ def load_recovery(upload_id: UploadId, document: bytes) -> tuple[Upload, ParkedT
             layout=PartLayout.parse(fields["layout"]),
             multipart_id=None if fields["multipart_id"] is None else str(fields["multipart_id"]),
             recovery_stored=True,
+            concat=str(fields.get("concat", "")),
         )
         tail = fields["tail"]
         if tail is None:
@@ -105,6 +109,8 @@ def contiguous_parts(upload: Upload, listed: Iterable[StoredPart]) -> list[Store
     A part of another size is not trusted, nor anything behind it; only the one that ends the
     upload may be short. A store that lists a number twice (SeaweedFS) means the newest.
     """
+    if upload.is_final:
+        return []  # its parts are of another layout; they are made again, from what S3 has
     newest: dict[int, StoredPart] = {}
     for part in sorted(listed, key=lambda part: part.modified):
         newest[part.number] = part

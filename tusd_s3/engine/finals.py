@@ -1,0 +1,206 @@
+"""Final uploads: made, driven on, and answered for in time (tus concatenation).
+
+Putting a final upload together may take longer than a client or a proxy waits for an answer. So it
+is work of its own, which no request carries: a POST begins it, and it goes on when the POST has
+been answered. POST, HEAD and the clean-up only wait for it, each as long as it can, and begin it
+again where nobody is at it any more, because a server died or something failed.
+
+Whoever repeats a POST gets the same upload: what it says is its name (`protocol.concat`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Final
+
+from tusd_s3 import errors
+from tusd_s3.engine.assembly import Assembly, AssemblyInterruptedError, Desk
+from tusd_s3.engine.creation import new_upload
+from tusd_s3.engine.sources import SourceGoneError
+from tusd_s3.engine.tasks import ProtectedTasks
+from tusd_s3.engine.views import existing
+from tusd_s3.model.concat import source_ids
+from tusd_s3.model.upload import Upload, UploadId
+from tusd_s3.ports import Changes, Held
+from tusd_s3.protocol.message import CreateRequest
+
+logger = logging.getLogger("tusd_s3.engine")
+
+LOOK_AGAIN_S: Final = 0.25
+"""While another process puts an upload together, whoever waits for it looks this often."""
+
+
+class Finals:
+    """See the module. remove: removes everything of a held upload."""
+
+    def __init__(
+        self, desk: Desk, tasks: ProtectedTasks, remove: Callable[[Held], Awaitable[None]]
+    ) -> None:
+        self._desk = desk
+        self._records = desk.records
+        self._tasks = tasks
+        self._remove = remove
+        self._work: dict[UploadId, asyncio.Task[Upload]] = {}
+        self._assemblies: set[Assembly] = set()
+        self._draining = asyncio.Event()
+
+    async def create(self, request: CreateRequest) -> Upload:
+        """Make a final upload of finished partial ones; as whole as it gets in the time that a
+        client waits. A request that repeats an earlier one gets what that one made.
+
+        Raises UnusablePartial, UnfinishedPartial, UploadTooLarge; UploadLocked, TemporaryError.
+        """
+        due_s = time.monotonic() + self._desk.options.concatenation_wait_s
+        upload = new_upload(request, self._desk.options)
+        held = await self._records.create_held(upload)
+        try:
+            if (known := await self._made_earlier(request, upload, due_s)) is not None:
+                return known
+            await self._admit(held, request.sources)
+            self._begin(upload.id, self._work_on(held))
+        finally:
+            if upload.id not in self._work and not held.released:
+                await self._forget(held)
+        return await self._wait(upload.id, due_s)
+
+    async def drive(self, upload_id: UploadId, patience_s: float) -> Upload:
+        """Wait for at most `patience_s` until the upload is put together, beginning that again if
+        nobody is at it; the upload as it is then.
+
+        Raises UploadNotFound: it is gone, or what it was to be made of is. UploadLocked,
+        TemporaryError: it cannot be put together now.
+        """
+        if upload_id not in self._work:
+            self._begin(upload_id, self._take_up(upload_id))
+        return await self._wait(upload_id, time.monotonic() + patience_s)
+
+    def begin_drain(self) -> None:
+        """Drop all work soon; what was stored is recorded, and others can go on."""
+        self._draining.set()
+        for assembly in self._assemblies:
+            assembly.stop()
+
+    # --- create ---------------------------------------------------------------------------------
+
+    async def _made_earlier(
+        self, request: CreateRequest, upload: Upload, due_s: float
+    ) -> Upload | None:
+        """The upload that this request has made before; None if it is `upload` from now on.
+
+        The record comes first, the name second: a name always means an upload that was there.
+        """
+        assert request.name is not None
+        known = await self._records.claim(request.name, upload)
+        if known == upload.id:
+            return None
+        try:
+            return await self.drive(known, due_s - time.monotonic())
+        except errors.UploadNotFound:  # terminated, expired, lost or refused since
+            known = await self._records.claim(request.name, upload, instead_of=known)
+        return None if known == upload.id else await self.drive(known, due_s - time.monotonic())
+
+    async def _admit(self, held: Held, ids: Sequence[UploadId]) -> None:
+        """See that it can be made, and note its length.
+
+        It has a name by now. One that never got so far is nobody's, and not driven on: whoever
+        repeats its POST makes another.
+        """
+        sources = await self._desk.sources.take(ids)
+        length, options = sum(source.length or 0 for source in sources), self._desk.options
+        if length > options.max_upload_bytes:
+            raise errors.UploadTooLarge(options.max_upload_bytes)
+        layout = options.policy.layout_for(length)
+        await self._records.commit(held, Changes(length=length, layout=layout))
+
+    async def _forget(self, held: Held) -> None:
+        """Nothing of it was stored anywhere else."""
+        try:
+            await self._records.forget(held)
+        except errors.UploadError as error:
+            logger.warning("upload %s: a refused creation stays: %s", held.upload.id, error.code)
+
+    # --- waiting --------------------------------------------------------------------------------
+
+    def _begin(self, upload_id: UploadId, work: Coroutine[object, object, Upload]) -> None:
+        task = self._tasks.spawn(work)
+        self._work[upload_id] = task
+        task.add_done_callback(lambda _: self._work.pop(upload_id))
+
+    async def _wait(self, upload_id: UploadId, due_s: float) -> Upload:
+        task = self._work[upload_id]
+        done, _ = await asyncio.wait({task}, timeout=max(0.0, due_s - time.monotonic()))
+        if done:
+            return task.result()
+        upload = await self._records.peek(upload_id)
+        if upload is None:
+            raise errors.UploadNotFound
+        return existing(upload)
+
+    # --- working --------------------------------------------------------------------------------
+
+    async def _take_up(self, upload_id: UploadId) -> Upload:
+        return await self._work_on(await self._acquire(upload_id))
+
+    async def _acquire(self, upload_id: UploadId) -> Held:
+        """The lease, once nobody else has it: whoever has it is left alone.
+
+        Raises UploadLocked when that takes longer than anybody waits.
+        """
+        due_s = time.monotonic() + self._desk.options.concatenation_wait_s
+        while not self._draining.is_set():
+            try:
+                return await self._desk.recovering.acquire_idle(upload_id)
+            except errors.UploadLocked:
+                if time.monotonic() >= due_s:
+                    raise
+            await _event_or_timeout(self._draining, LOOK_AGAIN_S)
+        raise errors.ShuttingDown
+
+    async def _work_on(self, held: Held) -> Upload:
+        """Put the upload together, however often somebody interrupts that for a moment."""
+        while True:
+            try:
+                return await self._assemble(held)
+            except (AssemblyInterruptedError, errors.LeaseLost):
+                held = await self._acquire(held.upload.id)
+
+    async def _assemble(self, held: Held) -> Upload:
+        upload = held.upload
+        try:
+            if not upload.awaits_assembly:
+                return existing(upload)
+            ids = source_ids(upload.concat)
+            try:
+                if upload.length is None:
+                    await self._admit(held, ids)
+                whole = await self._run(Assembly(self._desk, held, ids))
+            except (SourceGoneError, errors.UnusablePartial, errors.UnfinishedPartial) as error:
+                logger.warning("upload %s: a partial upload of it is gone", upload.id)
+                await self._remove(held)
+                raise errors.UploadNotFound from error
+        finally:
+            if not held.released:
+                await self._records.release(held)
+        # They go when their time is over, not while the answer is on its way.
+        self._tasks.spawn(self._desk.sources.let_go(ids))
+        return whole
+
+    async def _run(self, assembly: Assembly) -> Upload:
+        self._assemblies.add(assembly)
+        try:
+            if self._draining.is_set():
+                assembly.stop()
+            return await assembly.run()
+        finally:
+            self._assemblies.discard(assembly)
+
+
+async def _event_or_timeout(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        pass
