@@ -175,6 +175,10 @@ class UploadRecords(Protocol):
         `instead_of`); the id of the upload that it means."""
         ...
 
+    async def named(self, name: str) -> UploadId | None:
+        """The upload that `name` means since it was claimed; None if it means none."""
+        ...
+
     async def restore(self, upload: Upload, etags: Sequence[str]) -> None:
         """Store a record again that was lost, unless there is one by now."""
         ...

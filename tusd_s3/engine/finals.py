@@ -53,18 +53,27 @@ class Finals:
 
         Raises UnusablePartial, UnfinishedPartial, UploadTooLarge; UploadLocked, TemporaryError.
         """
+        assert request.name is not None
         due_s = time.monotonic() + self._desk.options.concatenation_wait_s
+        if (known := await self._records.named(request.name)) is not None:
+            try:
+                return await self._drive_until(known, due_s)
+            except errors.UploadNotFound:
+                pass  # terminated, expired, lost or refused since
+        await self._length_of(request.sources)  # before anything is made: a refusal leaves nothing
         upload = new_upload(request, self._desk.options)
+        # The record first, so that a name always means an upload that was there. Its length last:
+        # a final upload without one has no name, perhaps, and nobody drives it on by himself,
+        # since whoever repeats its POST may get another.
         held = await self._records.create_held(upload)
         try:
-            if (known := await self._made_earlier(request, upload, due_s)) is not None:
-                return known
-            await self._admit(held, request.sources)
-            self._begin(upload.id, self._work_on(held))
+            known = await self._records.claim(request.name, upload, instead_of=known)
+            if known == upload.id:
+                self._begin(upload.id, self._work_on(held))
         finally:
-            if upload.id not in self._work and not held.released:
+            if upload.id not in self._work:
                 await self._forget(held)
-        return await self._wait(upload.id, due_s)
+        return await self._drive_until(known, due_s)
 
     async def drive(self, upload_id: UploadId, patience_s: float) -> Upload:
         """Wait for at most `patience_s` until the upload is put together, beginning that again if
@@ -73,9 +82,7 @@ class Finals:
         Raises UploadNotFound: it is gone, or what it was to be made of is. UploadLocked,
         TemporaryError: it cannot be put together now.
         """
-        if upload_id not in self._work:
-            self._begin(upload_id, self._take_up(upload_id))
-        return await self._wait(upload_id, time.monotonic() + patience_s)
+        return await self._drive_until(upload_id, time.monotonic() + patience_s)
 
     def begin_drain(self) -> None:
         """Drop all work soon; what was stored is recorded, and others can go on."""
@@ -85,34 +92,15 @@ class Finals:
 
     # --- create ---------------------------------------------------------------------------------
 
-    async def _made_earlier(
-        self, request: CreateRequest, upload: Upload, due_s: float
-    ) -> Upload | None:
-        """The upload that this request has made before; None if it is `upload` from now on.
+    async def _length_of(self, ids: Sequence[UploadId]) -> int:
+        length, most = await self._desk.sources.length_of(ids), self._desk.options.max_upload_bytes
+        if length > most:
+            raise errors.UploadTooLarge(most)
+        return length
 
-        The record comes first, the name second: a name always means an upload that was there.
-        """
-        assert request.name is not None
-        known = await self._records.claim(request.name, upload)
-        if known == upload.id:
-            return None
-        try:
-            return await self.drive(known, due_s - time.monotonic())
-        except errors.UploadNotFound:  # terminated, expired, lost or refused since
-            known = await self._records.claim(request.name, upload, instead_of=known)
-        return None if known == upload.id else await self.drive(known, due_s - time.monotonic())
-
-    async def _admit(self, held: Held, ids: Sequence[UploadId]) -> None:
-        """See that it can be made, and note its length.
-
-        It has a name by now. One that never got so far is nobody's, and not driven on: whoever
-        repeats its POST makes another.
-        """
-        sources = await self._desk.sources.take(ids)
-        length, options = sum(source.length or 0 for source in sources), self._desk.options
-        if length > options.max_upload_bytes:
-            raise errors.UploadTooLarge(options.max_upload_bytes)
-        layout = options.policy.layout_for(length)
+    async def _note_length(self, held: Held, ids: Sequence[UploadId]) -> None:
+        length = await self._length_of(ids)
+        layout = self._desk.options.policy.layout_for(length)
         await self._records.commit(held, Changes(length=length, layout=layout))
 
     async def _forget(self, held: Held) -> None:
@@ -129,7 +117,9 @@ class Finals:
         self._work[upload_id] = task
         task.add_done_callback(lambda _: self._work.pop(upload_id))
 
-    async def _wait(self, upload_id: UploadId, due_s: float) -> Upload:
+    async def _drive_until(self, upload_id: UploadId, due_s: float) -> Upload:
+        if upload_id not in self._work:
+            self._begin(upload_id, self._take_up(upload_id))
         task = self._work[upload_id]
         done, _ = await asyncio.wait({task}, timeout=max(0.0, due_s - time.monotonic()))
         if done:
@@ -137,6 +127,8 @@ class Finals:
         upload = await self._records.peek(upload_id)
         if upload is None:
             raise errors.UploadNotFound
+        if upload.length is None:
+            raise errors.UploadLocked  # whether it can be made is not known yet
         return existing(upload)
 
     # --- working --------------------------------------------------------------------------------
@@ -175,10 +167,10 @@ class Finals:
             ids = source_ids(upload.concat)
             try:
                 if upload.length is None:
-                    await self._admit(held, ids)
+                    await self._note_length(held, ids)
                 whole = await self._run(Assembly(self._desk, held, ids))
-            except (SourceGoneError, errors.UnusablePartial, errors.UnfinishedPartial) as error:
-                logger.warning("upload %s: a partial upload of it is gone", upload.id)
+            except (SourceGoneError, errors.RequestError) as error:
+                logger.warning("upload %s: cannot be made of what there is", upload.id)
                 await self._remove(held)
                 raise errors.UploadNotFound from error
         finally:

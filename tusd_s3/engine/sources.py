@@ -70,6 +70,15 @@ class Sources:
         self._lifetime_s = options.lifetime_s
         self._turns = asyncio.Semaphore(AT_ONCE_MAX)
 
+    async def length_of(self, ids: Sequence[UploadId]) -> int:
+        """How many bytes they have together; nothing is changed.
+
+        Raises UnusablePartial, UnfinishedPartial; UploadLocked, TemporaryError."""
+        distinct = list(dict.fromkeys(ids))
+        looked_at = await _all(self._look_at(upload_id) for upload_id in distinct)
+        lengths = dict(zip(distinct, looked_at, strict=True))
+        return sum(lengths[upload_id] for upload_id in ids)
+
     async def take(self, ids: Sequence[UploadId]) -> list[Upload]:
         """The partial uploads of these ids, which expire a lifetime from now.
 
@@ -95,6 +104,14 @@ class Sources:
             raise SourceGoneError
         return tail[piece.start : piece.start + piece.size]
 
+    async def _look_at(self, upload_id: UploadId) -> int:
+        async with self._turns:
+            try:
+                upload = await self._recovering.inspect(upload_id)
+            except errors.UploadNotFound as error:
+                raise errors.UnusablePartial from error
+            return _usable(upload)
+
     async def _take(self, upload_id: UploadId) -> Upload:
         async with self._turns:
             try:
@@ -107,12 +124,8 @@ class Sources:
                 await self._let_go(held)
 
     async def _admit(self, held: Held) -> Upload:
-        upload = held.upload
-        if not upload.is_partial or upload.state is UploadState.TERMINATING:
-            raise errors.UnusablePartial
-        if not upload.is_whole:
-            raise errors.UnfinishedPartial
-        if upload.awaits_completion:
+        _usable(held.upload)
+        if held.upload.awaits_completion:
             return await self._complete(held)
         expires_at_s = int(time.time() + self._lifetime_s)
         await self._records.commit(held, Changes(expires_at_s=expires_at_s), release=True)
@@ -152,6 +165,15 @@ class Sources:
 def is_object(upload: Upload) -> bool:
     """Whether a whole partial upload is an object, or still its tail."""
     return upload.state is UploadState.COMPLETE
+
+
+def _usable(upload: Upload) -> int:
+    """The length of an upload that a final one can be made of; else why it cannot."""
+    if not upload.is_partial or upload.state is UploadState.TERMINATING:
+        raise errors.UnusablePartial
+    if upload.length is None or not upload.is_whole:
+        raise errors.UnfinishedPartial
+    return upload.length
 
 
 def as_source(upload: Upload) -> Source:
