@@ -35,12 +35,17 @@ class S3Call(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One S3 request. `status` is the store's (or the proxy's) answer, None while there is none."""
+    """One S3 request. `status` is the store's (or the proxy's) answer, None while there is none.
+
+    sent_bytes, answered_bytes: of the bodies, as announced.
+    """
 
     kind: S3Call
     key: str
     part_number: int | None = None
     status: int | None = None
+    sent_bytes: int = 0
+    answered_bytes: int = 0
 
 
 _MULTIPART = {

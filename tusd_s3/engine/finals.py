@@ -30,7 +30,8 @@ from tusd_s3.protocol.message import CreateRequest
 logger = logging.getLogger("tusd_s3.engine")
 
 LOOK_AGAIN_S: Final = 0.25
-"""While another process puts an upload together, whoever waits for it looks this often."""
+"""While another process has an upload, to put it together or to terminate it, whoever waits for it
+looks this often."""
 
 
 class Finals:
@@ -79,8 +80,8 @@ class Finals:
         """Wait for at most `patience_s` until the upload is put together, beginning that again if
         nobody is at it; the upload as it is then.
 
-        Raises UploadNotFound: it is gone, or what it was to be made of is. UploadLocked,
-        TemporaryError: it cannot be put together now.
+        Raises UploadNotFound: it is gone, or what it was to be made of is. UploadLocked: whether
+        it can be made is not known yet. TemporaryError: it cannot be put together now.
         """
         return await self._drive_until(upload_id, time.monotonic() + patience_s)
 
@@ -122,8 +123,9 @@ class Finals:
             self._begin(upload_id, self._take_up(upload_id))
         task = self._work[upload_id]
         done, _ = await asyncio.wait({task}, timeout=max(0.0, due_s - time.monotonic()))
-        if done:
+        if done and not isinstance(task.exception(), errors.UploadLocked):
             return task.result()
+        # It goes on, here or in another process.
         upload = await self._records.peek(upload_id)
         if upload is None:
             raise errors.UploadNotFound
@@ -157,6 +159,8 @@ class Finals:
             try:
                 return await self._assemble(held)
             except (AssemblyInterruptedError, errors.LeaseLost):
+                # Whoever wanted it comes first.
+                await _event_or_timeout(self._draining, LOOK_AGAIN_S)
                 held = await self._acquire(held.upload.id)
 
     async def _assemble(self, held: Held) -> Upload:
