@@ -19,7 +19,8 @@ and dashboards match on it, so a code is never renamed or reused.
     │   ├── UploadTooLarge          413  upload_too_large
     │   ├── BodyTooLong             413  body_too_long
     │   ├── WrongContentType        415  wrong_content_type
-    │   └── HeaderTooLong           431  header_too_long
+    │   ├── HeaderTooLong           431  header_too_long
+    │   └── ChecksumMismatch        460  checksum_mismatch
     ├── UploadLocked            423  upload_locked        another request holds the upload
     ├── UploadInterrupted       423  upload_interrupted   another request took the upload over
     └── TemporaryError          the server or what it stands on; the client should retry
@@ -185,6 +186,14 @@ class HeaderTooLong(RequestError):
 
     def __init__(self, field: str, max_bytes: int) -> None:
         super().__init__(f"{field} may have at most {max_bytes} bytes.")
+
+
+class ChecksumMismatch(RequestError):
+    """The body is not what its sender computed the checksum of (tus checksum: 460)."""
+
+    status = 460
+    code = "checksum_mismatch"
+    sentence = "The body does not agree with Upload-Checksum; nothing of it was kept."
 
 
 class UploadLocked(UploadError):

@@ -121,6 +121,7 @@ class Changes:
     multipart_id: str | None = None
     is_starting: bool | None = None
     recovery_stored: bool | None = None
+    is_staged: bool | None = None
     state: UploadState | None = None
     expires_at_s: int | None = None
     parked: str | None = None
@@ -134,7 +135,8 @@ class Recovered:
     """What S3 alone knows of an upload.
 
     upload: as its record would be; complete if the object exists, else with the parts that are
-        stored in a row from the first one, and the parked tail behind them. Its expiry is what
+        stored in a row from the first one (of a staged upload, only those vouched for), and the
+        parked tail behind them. Its expiry is what
         the recovery object says, which is not written again with every part.
     etags: of those parts.
     changed_at_s: Unix time of the newest part, or of the object; 0 if there is none.
@@ -147,7 +149,8 @@ class Recovered:
     def alive_until_s(self, lifetime_s: float) -> float:
         """Unix time when the upload expires, as far as S3 knows. One rule for those who would
         rebuild the upload and those who would remove it, so that they never race."""
-        return max(self.upload.expires_at_s, self.changed_at_s + lifetime_s)
+        # In whole seconds, like the record's: an upload must not come back right after its end.
+        return max(self.upload.expires_at_s, int(self.changed_at_s + lifetime_s))
 
 
 class UploadRecords(Protocol):
@@ -283,8 +286,10 @@ class Objects(Protocol):
         """Remove the object. An object that is not there is fine."""
         ...
 
-    async def put_recovery(self, upload: Upload) -> None:
-        """Store what is needed to rebuild the record of an upload with parts."""
+    async def put_recovery(self, upload: Upload, vouched: Sequence[str] | None) -> None:
+        """Store what is needed to rebuild the record of an upload with parts.
+
+        vouched: ETags of the only parts that may be adopted then; None for any."""
         ...
 
     async def recover(self, upload_id: UploadId, known: Upload | None = None) -> Recovered | None:

@@ -5,6 +5,6 @@ Redis, while processes are killed and frozen and networks are cut. Run a long on
 
     python -m tests.campaign --minutes 60
 
-`ledger` is the model, `arena` the processes, `mischief` the faults, `machine` the steps, `judge`
-what must hold at the end of each example.
+`ledger` and `lifetime` are the model, `arena` the processes, `mischief` the faults, `machine` the
+steps, `judge` what must hold at the end of each example.
 """

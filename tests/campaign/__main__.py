@@ -16,7 +16,7 @@ from tests.campaign.runner import Plan, replay, run
 
 
 def main() -> int:
-    """The command; 1 when a promise was broken."""
+    """The command; 1 when a promise was broken, 2 when the campaign itself broke down."""
     # Whoever ends us by SIGTERM wants nothing left running, as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = _arguments()
@@ -42,7 +42,7 @@ def main() -> int:
     else:
         report = replay(plan, json.loads(options.replay.read_text()), options.times)
     say(report.summary())
-    return 1 if report.failures else 0
+    return report.exit_status
 
 
 def _arguments() -> argparse.Namespace:
@@ -79,7 +79,8 @@ def _arguments() -> argparse.Namespace:
         "--strays-within",
         type=float,
         metavar="SECONDS",
-        help="it removes what crashes left in S3 within this time (needs a short upload-lifetime)",
+        help="it removes what crashes left in S3 within this time, once a lifetime has passed"
+        " (needs a short upload-lifetime)",
     )
     parser.add_argument(
         "--same-bytes", action="store_true", help="racing writers send the same bytes"

@@ -21,6 +21,8 @@ from tests.support.s3_proxy import S3Proxy
 from tests.support.server import StoreSettings
 from tests.support.stores import Bucket, RedisView
 from tests.support.waiting import eventually
+from tusd_s3.devstack.errors import DevStackError
+from tusd_s3.devstack.local_redis import LocalRedis
 from tusd_s3.devstack.local_s3 import LocalS3
 
 OBJECT_PREFIX = "up/"
@@ -39,6 +41,7 @@ OPTIONS = {
 """What takes a minute in production takes a second or two here."""
 
 _BUCKET = "campaign"
+_MENDED_WITHIN_S = 60.0
 _LOST_CREATIONS_MAX = 50
 """Bodies of lost creations that are remembered from one example to the next."""
 
@@ -69,8 +72,11 @@ class Arena:
         self._folder = folder
         self._running: list[threading.Thread] = []
         self._threads_lock = threading.Lock()
+        self._strikes = 0
+        self._struck = threading.Condition()
         self._redis_lock = threading.RLock()
         self._redis_is = "well"
+        self._harmed = pair.primary
 
     @classmethod
     @contextmanager
@@ -110,21 +116,35 @@ class Arena:
             thread.start()
             self._running.append(thread)
 
+    @contextmanager
+    def striking(self) -> Iterator[bool]:
+        """Around a fault: whether it may strike. `mend` waits for those that are about to: one that
+        strikes when all was mended would leave its harm to whoever comes next."""
+        with self._struck:
+            may_strike = not self.mending.is_set()
+            self._strikes += 1
+        try:
+            yield may_strike
+        finally:
+            with self._struck:
+                self._strikes -= 1
+                self._struck.notify_all()
+
     def kill_redis(self) -> bool:
         """SIGKILL; whether it ran. `revive_redis` brings it back with its data."""
-        return self._harm_redis("killed", self.redis.primary.kill)
+        return self._harm_redis("killed", LocalRedis.kill)
 
     def freeze_redis(self) -> bool:
         """SIGSTOP; whether it ran. `revive_redis` lets it go on."""
-        return self._harm_redis("frozen", self.redis.primary.pause)
+        return self._harm_redis("frozen", LocalRedis.pause)
 
     def revive_redis(self) -> None:
         """Undo `kill_redis` and `freeze_redis`."""
         with self._redis_lock:
             if self._redis_is == "killed":
-                self.redis.primary.restart()
+                _eventually(lambda: _restarted(self._harmed), "Redis starts again")
             elif self._redis_is == "frozen":
-                self.redis.primary.resume()
+                self._harmed.resume()
             self._redis_is = "well"
 
     def lose_redis(self, loss: Callable[[], None]) -> bool:
@@ -134,12 +154,14 @@ class Arena:
                 loss()
             return self._redis_is == "well"
 
-    def _harm_redis(self, state: str, harm: Callable[[], None]) -> bool:
+    def _harm_redis(self, state: str, harm: Callable[[LocalRedis], None]) -> bool:
         with self._redis_lock:
             if self._redis_is != "well":
                 return False
-            harm()
-            self._redis_is = state
+            # Which one is the primary is known only now: while we waited, there may have been a
+            # fail-over, and reviving the new one would leave the old one dead.
+            self._harmed, self._redis_is = self.redis.primary, state
+            harm(self._harmed)
             return True
 
     def mend(self) -> None:
@@ -148,10 +170,14 @@ class Arena:
         try:
             self.s3_proxy.rules.clear()
             self.redis.proxy.rules.clear()
+            with self._struck:
+                if not self._struck.wait_for(lambda: not self._strikes, _MENDED_WITHIN_S):
+                    raise RuntimeError("a fault of the campaign does not end")
+            self._reopen()  # what is joined next may wait for a store
             with self._threads_lock:
                 threads, self._running = self._running, []
             for thread in threads:
-                thread.join(60.0)
+                thread.join(_MENDED_WITHIN_S)
                 if thread.is_alive():
                     raise RuntimeError("the campaign's own thread does not end")
             self._reopen()
@@ -170,9 +196,10 @@ class Arena:
             self.bucket.client.delete_object(Bucket=_BUCKET, Key=key)
         for key, multipart_id in self.bucket.multipart_uploads(OBJECT_PREFIX):
             self.bucket.abort(key, multipart_id)
-        self.redis.flush()
-        if self.redis.is_behind:
-            self.redis.follow()
+        with _own_work():
+            self.redis.flush()
+            if self.redis.is_behind:
+                self.redis.follow()
         self.s3_proxy.forget()
         self.redis.proxy.forget()
 
@@ -181,7 +208,7 @@ class Arena:
             if not proxy.is_up:
                 proxy.up()
         self.revive_redis()
-        eventually(self._redis_answers, within_s=30.0, what="Redis answers")
+        _eventually(self._redis_answers, "Redis answers")
 
     def _redis_answers(self) -> bool:
         url = urlsplit(self.redis.primary.url)
@@ -216,3 +243,25 @@ class Arena:
             worker.stop()
         self.s3_proxy.stop()
         self.redis.stop()
+
+
+def _restarted(node: LocalRedis) -> bool:
+    try:
+        node.restart()
+    except DevStackError as error:  # a client's connection may have its port for a while
+        raise OSError(str(error)) from error
+    return True
+
+
+def _eventually(probe: Callable[[], bool], what: str) -> None:
+    with _own_work():
+        eventually(probe, within_s=30.0, what=what)
+
+
+@contextmanager
+def _own_work() -> Iterator[None]:
+    """That the campaign cannot do its own work is no promise broken by the servers."""
+    try:
+        yield
+    except AssertionError as error:
+        raise RuntimeError(str(error)) from error

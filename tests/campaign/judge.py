@@ -26,7 +26,8 @@ class Judge:
     """Judges uploads after all faults were mended.
 
     sweep_within_s: the servers complete stuck uploads by themselves within so long; None: they do
-    not. strays_within_s: they remove `STRAYS` within so long; None: some may stay.
+    not. lifetime_s: of uploads. strays_within_s: the servers remove `STRAYS` within so long once a
+    lifetime has passed; None: some may stay.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Judge:
         *,
         sweep_within_s: float | None,
         strays_within_s: float | None,
+        lifetime_s: float | None,
     ) -> None:
         self._arena = arena
         self._client = client
@@ -45,6 +47,7 @@ class Judge:
         self._note = note
         self._sweep_within_s = sweep_within_s
         self._strays_within_s = strays_within_s
+        self._lifetime_s = lifetime_s
 
     def judge(self, subjects: list[Subject], lost_creations: list[bytes]) -> None:
         """All uploads of an example."""
@@ -60,6 +63,8 @@ class Judge:
                 if not subject.ledger.losses:  # an older copy brings all its keys back
                     self._leaves(subject, {"object", "record"})
             self._remove(subject)
+        if self._strays_within_s is not None:
+            self._nothing_stays(self._strays_within_s)
         self._check_strangers(subjects, lost_creations)
 
     def _finish(self, subject: Subject) -> None:
@@ -118,10 +123,12 @@ class Judge:
             subject.deleted(answer)
         elif answer.status not in {204, 404}:
             raise Violation(f"all is well, and DELETE of {subject.name} was answered {answer}")
-        # What Redis forgot, nobody can find: the object stays, and is what was sent.
-        forgotten = answer.status == 404 and subject.ledger.losses > 0
+        # What Redis forgot or dropped, nobody can find: the object stays, and is what was sent.
+        is_out_of_sight = subject.ledger.losses > 0 or subject.is_past()
+        forgotten = answer.status == 404 and not subject.terminated and is_out_of_sight
         if forgotten:
-            subject.check_object(must_exist=False)
+            expired = not subject.ledger.losses
+            subject.check_object(must_exist=expired and subject.must_have_its_object)
         self._leaves(subject, {"object"} if forgotten else set())
 
     def _arrives_alone(self, subject: Subject, within_s: float) -> None:
@@ -129,13 +136,21 @@ class Judge:
         if not subject.is_open or not self._is_whole(subject):
             return
         self._note(f"{subject.name} is whole, and waits to be completed")
+
+        def is_there() -> bool:
+            return self._arena.bucket.get(subject.key) is not None
+
         eventually(
-            lambda: self._arena.bucket.get(subject.key) is not None,
+            lambda: is_there() or self._has_expired(subject),
             within_s=within_s,
             what=f"{subject.name} appears by itself",
         )
-        self._report.count("uploads that arrived by themselves")
-        subject.check_object(must_exist=True)
+        if is_there():
+            self._report.count("uploads that arrived by themselves")
+            subject.check_object(must_exist=True)
+
+    def _has_expired(self, subject: Subject) -> bool:
+        return subject.is_past() and not self._arena.redis_view.record(id_of(subject.path))
 
     def _is_whole(self, subject: Subject) -> bool:
         """Whether the record says that every byte is durable."""
@@ -150,7 +165,9 @@ class Judge:
     def _leaves(self, subject: Subject, may_stay: set[str]) -> None:
         """Eventually nothing but `may_stay` is left of it."""
         strays = STRAYS if self._strays_within_s is None else frozenset[str]()
-        within_s = _CLEAN_WITHIN_S + (self._strays_within_s or 0)
+        within_s = _CLEAN_WITHIN_S
+        if self._strays_within_s is not None:
+            within_s += self._strays_within_s + (self._lifetime_s or 0)
 
         def clean() -> bool:
             found = self.remains(subject)
@@ -181,6 +198,24 @@ class Judge:
             kind = "record" if key.endswith((upload_id, upload_id + "}")) else "redis"
             found.setdefault(kind, []).append(key)
         return found
+
+    def _nothing_stays(self, within_s: float) -> None:
+        """Nor of creations whose address nobody learned, but for their objects."""
+
+        def clean() -> bool:
+            keys = self._arena.bucket.keys(OBJECT_PREFIX)
+            left = [key for key in keys if "/.tus/" in key]
+            left += [str(one) for one in self._arena.bucket.multipart_uploads(OBJECT_PREFIX)]
+            records = self._arena.redis_view.keys("")
+            left += [key for key in records if ":janitor:" not in key]
+            assert not left, left
+            return True
+
+        within_s += _CLEAN_WITHIN_S + (self._lifetime_s or 0)
+        try:
+            eventually(clean, within_s=within_s, what="nothing stays but objects")
+        except AssertionError as error:
+            raise Violation(str(error)) from None
 
     def _check_strangers(self, subjects: list[Subject], lost_creations: list[bytes]) -> None:
         """Objects of uploads whose address no client ever learned are what was sent, too."""

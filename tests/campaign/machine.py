@@ -6,10 +6,8 @@ from the list of its steps. A rule that does not fit the moment does the nearest
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from hypothesis import strategies as st
@@ -18,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from tests.campaign.arena import Arena
 from tests.campaign.choices import (
     SIZES,
+    SLOTS,
     amounts,
     losses,
     pauses_ms,
@@ -31,54 +30,8 @@ from tests.campaign.ledger import Violation
 from tests.campaign.mischief import Mischief
 from tests.campaign.play import Play
 from tests.campaign.report import Report, Step
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What a campaign is to do.
-
-    faults: names from `mischief.FAULTS`. ends_at: monotonic time after which steps do nothing.
-    sweep_within_s, strays_within_s: see `Judge`. different_bytes: whether racing writers send
-    different bytes.
-    """
-
-    faults: frozenset[str]
-    ends_at: float
-    sweep_within_s: float | None = None
-    strays_within_s: float | None = None
-    different_bytes: bool = True
-
-
-def step(method: Callable[..., None]) -> Callable[..., None]:
-    """Write the step down, count it, and record what it finds."""
-
-    @functools.wraps(method)
-    def run(self: Machine, **arguments: object) -> None:
-        if self.is_over:
-            return
-        self.steps.append((method.__name__, arguments))
-        shown = ", ".join(f"{name}={value}" for name, value in arguments.items())
-        self.note(f"{len(self.steps)}. {method.__name__}({shown})")
-        self.report.count("steps")
-        with self.judged():
-            method(self, **arguments)
-            self.look_around()
-
-    return run
-
-
-class _Judged:
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._machine.failed |= error is not None
-        if isinstance(error, Exception):
-            logs = [worker.log_of_life() for worker in self._machine.arena.workers]
-            self._machine.report.fail(error, self._machine.steps, self._machine.journal, logs)
+from tests.campaign.stepping import Judged, step
+from tests.campaign.terms import Terms
 
 
 class Machine(RuleBasedStateMachine):
@@ -96,7 +49,7 @@ class Machine(RuleBasedStateMachine):
         self.journal: list[str] = []
         self.failed = False
         self._started_s = time.monotonic()
-        self._play = Play(self.arena, self.report, self.note)
+        self._play = Play(self.arena, self.report, self.note, lifetime_s=self.terms.lifetime_s)
         self._mischief = Mischief(
             self.arena, self.report, self.terms.faults, self._play.lose, self.note
         )
@@ -110,9 +63,9 @@ class Machine(RuleBasedStateMachine):
         """For the journal."""
         self.journal.append(f"{time.monotonic() - self._started_s:7.2f}  {line}")
 
-    def judged(self) -> _Judged:
+    def judged(self) -> Judged:
         """What is raised within is a failure, and is recorded with the steps that led to it."""
-        return _Judged(self)
+        return Judged(self)
 
     def look_around(self) -> None:
         """The servers are well, apart from what was done to them."""
@@ -175,6 +128,34 @@ class Machine(RuleBasedStateMachine):
         size = self._play.amount(subject, amount)
         how = Sending(None if chunked else size, size, pause_s=pause_ms / 1000)
         self._play.patch(subject, how, who, declares=declares)
+
+    @rule(
+        slot=slots,
+        amount=amounts,
+        who=servers,
+        chunked=st.booleans(),
+        agrees=st.booleans(),
+        end=st.sampled_from(["answer", "answer", "reset", "fin"]),
+        trouble=st.none() | troubles,
+    )
+    @step
+    def patch_checked(
+        self,
+        slot: int,
+        amount: str,
+        who: int,
+        chunked: bool,
+        agrees: bool,
+        end: str,
+        trouble: str | None,
+    ) -> None:
+        """A PATCH with a checksum, of what it brings or of something else, or cut short."""
+        subject = self._play.subject(slot)
+        self._trouble(trouble)
+        size = self._play.amount(subject, amount)
+        sent = size if end == "answer" else size * 9 // 10
+        how = Sending(None if chunked else size, sent, end=end)
+        self._play.patch_checked(subject, how, who, agrees=agrees)
 
     @rule(
         slot=slots,
@@ -311,6 +292,25 @@ class Machine(RuleBasedStateMachine):
         """Nothing happens for a while: leases run out, silent bodies end."""
         time.sleep(seconds)
 
+    @rule(
+        slot=slots,
+        everything=st.booleans(),
+        who=servers,
+        asks=st.booleans(),
+        trouble=st.none() | troubles,
+    )
+    @step
+    def let_expire(
+        self, slot: int, everything: bool, who: int, asks: bool, trouble: str | None
+    ) -> None:
+        """Nothing is received for a lifetime, of one upload or of all; a HEAD if they have none."""
+        subjects = [self._play.subject(slot)]
+        if everything:
+            self._play.fill_slots()
+            subjects = [self._play.subject(number) for number in range(SLOTS)]
+        self._trouble(trouble)
+        self._play.let_expire(subjects, who, asks=asks)
+
     @rule(trouble=troubles, another=troubles)
     @step
     def troubles_ahead(self, trouble: str, another: str) -> None:
@@ -341,15 +341,19 @@ class Machine(RuleBasedStateMachine):
                 with self.judged():
                     self._end()
         finally:
-            self._mischief.disarm()
-            self.arena.mend()
-            self.arena.wipe()
             self.report.count("examples")
+            self._mischief.disarm()
+            with self.judged():
+                try:
+                    self.arena.mend()
+                finally:
+                    self.arena.wipe()
 
     def _end(self) -> None:
         self._mischief.disarm()
         self.arena.mend()
         self.note("the end: all is mended")
+        self._play.let_some_expire()
         judge = Judge(
             self.arena,
             self._play.client,
@@ -357,6 +361,7 @@ class Machine(RuleBasedStateMachine):
             self.note,
             sweep_within_s=self.terms.sweep_within_s,
             strays_within_s=self.terms.strays_within_s,
+            lifetime_s=self.terms.lifetime_s,
         )
         # A creation nobody has the address of may become an object when its example is over.
         self.arena.lost_creations.extend(self._play.lost_creations)

@@ -153,8 +153,11 @@ class Mischief:
             self._arena.redis.proxy.fail(words[0], trap, nth=int(nth))
 
     def _strike(self, name: str, who: int, seconds: float) -> None:
-        if not self.armed or self._arena.mending.is_set():
-            return
+        with self._arena.striking() as may_strike:
+            if self.armed and may_strike:
+                self._act(name, who, seconds)
+
+    def _act(self, name: str, who: int, seconds: float) -> None:
         acts: dict[str, Callable[[], bool]] = {
             "kill": partial(self._kill, who, seconds),
             "term": partial(self._term, who),

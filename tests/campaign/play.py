@@ -5,23 +5,38 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from tests.campaign.arena import Arena
 from tests.campaign.choices import SIZES, SLOTS, share
 from tests.campaign.client import Answer, Client, Sending
 from tests.campaign.ledger import Violation, Writer
+from tests.campaign.lifetime import Lifetime
 from tests.campaign.report import Report
 from tests.campaign.subject import BUSY, Subject, body_for
+from tests.support.checksums import with_checksum
 from tests.support.tus import path_of
+
+_ASK_AGAIN_S = 0.25
+_GONE_WITHIN_S = 30.0
+"""Longer than any fault lasts: while one does, whether an upload is there cannot be answered."""
 
 
 class Play:
-    """What the steps are made of. note: for the journal."""
+    """What the steps are made of. note: for the journal. lifetime_s: of uploads; None: for ever."""
 
-    def __init__(self, arena: Arena, report: Report, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        arena: Arena,
+        report: Report,
+        note: Callable[[str], None],
+        *,
+        lifetime_s: float | None,
+    ) -> None:
         self._arena = arena
         self._report = report
         self._note = note
+        self._lifetime_s = lifetime_s
         self._slots: list[Subject | None] = [None] * SLOTS
         self._created = 0
         self._losses = 0
@@ -71,7 +86,7 @@ class Play:
         self._created += 1
         whole = body_for(serial, 0)[:size]
         first = whole[: share(body, 0, size)] if body != "none" else b""
-        length, losses = None if deferred else size, self._losses
+        length, losses, sent_s = None if deferred else size, self._losses, time.time()
         if end == "answer":
             sent = first if body != "none" else None
             answer = self.client.ask(who, lambda client: client.create(length, body=sent))
@@ -85,10 +100,11 @@ class Play:
             return False
         assert answer.response is not None
         path = path_of(answer.response)
-        subject = Subject(serial, size, deferred, path, self._arena.bucket, self._report)
+        lifetime = Lifetime(self._lifetime_s)
+        subject = Subject(serial, size, deferred, path, self._arena.bucket, self._report, lifetime)
         self._slots[slot] = subject
         self.subjects.append(subject)
-        before, writer = subject.asked(), Writer(0, len(first), 0)
+        before, writer = replace(subject.asked(), sent_s=sent_s), Writer(0, len(first), 0)
         subject.sending(writer)
         if self._losses != losses:  # it may be gone already
             subject.lost(0)
@@ -119,6 +135,51 @@ class Play:
         self._note(f"    HEAD {subject.name}: {answer}")
         subject.headed(answer, before)
         return answer
+
+    def let_expire(self, subjects: list[Subject], who: int, *, asks: bool) -> None:
+        """Leave uploads alone until they are gone; `asks` whether their clients go on asking for
+        them, which must not keep them."""
+        for subject in subjects:
+            self.head(subject, who)
+        if self._lifetime_s is None:
+            return
+        idle = [subject for subject in subjects if not (subject.ended or subject.terminated)]
+        for subject in idle:
+            self._outwait(subject, who, self._lifetime_s, asks=asks)
+        for subject in idle:
+            self._stays_gone(subject, who)
+
+    def let_some_expire(self) -> None:
+        """Of what is left, whole or not, when there are lifetimes at all."""
+        there = [one for one in self.subjects if not (one.ended or one.terminated)]
+        if self._lifetime_s is not None:
+            self.let_expire([one for one in there if one.serial % 3 == 2], 0, asks=False)
+
+    def _outwait(self, subject: Subject, who: int, lifetime_s: float, *, asks: bool) -> None:
+        deadline, moved = time.time() + 3 * lifetime_s + _GONE_WITHIN_S, 0
+        while not (subject.ended or subject.terminated):
+            end_s, losses = subject.lifetime.promised_until_s, subject.ledger.losses
+            # It ends by the clock alone: before that moment there is nothing to be seen.
+            time.sleep(max(_ASK_AGAIN_S, 0.0 if asks else end_s - time.time()))
+            self.head_once(subject, who)
+            if subject.lifetime.promised_until_s > end_s > 0 and subject.ledger.losses == losses:
+                self._report.count("ends that moved while nothing was sent")
+                moved += 1
+            # A writer whose answer was lost may still have renewed it, or left parts in S3 that it
+            # was then rebuilt from, once. HEADs alone do not keep it.
+            if moved > 2 or time.time() > deadline:
+                raise Violation(f"{subject.name} does not expire")
+
+    def _stays_gone(self, subject: Subject, who: int) -> None:
+        """Nobody can write what is over, or remove it, or see it."""
+        before, writer, how = subject.asked(), Writer(subject.at or 0, 0, 0), Sending(0, 0)
+        answer = self.client.patch(who, subject.path, writer.start, b"", how, {})
+        self._note(f"    PATCH of {subject.name}, which is over: {answer}")
+        subject.patched(answer, before, writer, how, declares=False)
+        self.delete(subject, who)
+        if subject.terminated and not subject.ledger.losses:
+            raise Violation(f"{subject.name} was over, and was terminated")
+        self.head_once(subject, 1 - who)
 
     def delete(self, subject: Subject, who: int) -> None:
         was_doubtful, subject.doubtful = subject.doubtful, True
@@ -153,6 +214,32 @@ class Play:
         answer = self.client.patch(who, subject.path, offset, body, how, length, meanwhile)
         self._note(f"    PATCH {subject.name} at {offset}, {sent} of {declared}: {answer}")
         subject.patched(answer, before, writer, how, declares=bool(length))
+
+    def patch_checked(self, subject: Subject, how: Sending, who: int, *, agrees: bool) -> None:
+        """A PATCH with a checksum. Where that does not agree, or the body is cut short, none of its
+        bytes may ever be seen: they are those of the other variant, and the model is not told."""
+        if (offset := self.offset(subject, who)) is None:
+            return
+        rest = subject.total - offset
+        sent = min(how.sent, rest)
+        declared = how.declared if how.declared is None else min(how.declared, rest)
+        how = Sending(declared, sent, how.pause_s, how.end)
+        agrees = agrees or not sent
+        counts = agrees and how.is_whole
+        body = subject.body(0 if agrees else 1)[offset : offset + sent]
+        claimed = subject.body()[offset : offset + sent]
+        writer, before = Writer(offset, offset + sent, 0), subject.asked()
+        if counts:
+            subject.sending(writer)
+        answer = self.client.patch(who, subject.path, offset, body, how, with_checksum(claimed))
+        kind = "" if agrees else ", which is wrong"
+        self._note(f"    PATCH {subject.name} at {offset}, {sent} with checksum{kind}: {answer}")
+        self._report.count("bodies with a checksum that could count", int(counts))
+        self._report.count("bodies with a checksum that could not", int(not counts))
+        if counts:
+            subject.patched(answer, before, writer, how, declares=False)
+        else:
+            subject.patched_in_vain(answer, before)
 
     @staticmethod
     def length_header(subject: Subject, *, declares: bool) -> dict[str, str]:

@@ -6,7 +6,9 @@ import json
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,12 +30,15 @@ class Failure:
 class Report:
     """Counters, and the failures. Counted from several threads.
 
-    folder: where replays and journals of failures go.
+    folder: where replays and journals of failures go. breakdowns: tracebacks of what kept the
+    campaign itself from its work. incidents: failures and breakdowns, each time they were seen.
     """
 
     folder: Path
     seed: int = 0
     failures: list[Failure] = field(default_factory=list)
+    breakdowns: list[str] = field(default_factory=list)
+    incidents: int = 0
     repeated: int = 0
     _counts: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -53,6 +58,7 @@ class Report:
         self, error: BaseException, steps: list[Step], journal: list[str], logs: list[str]
     ) -> None:
         """A promise was broken; the steps can be run again from a file."""
+        self.incidents += 1
         common = min(len(steps), len(self._last_steps))
         if common and steps[:common] == self._last_steps[:common]:  # hypothesis tried it again
             self.repeated += 1
@@ -71,6 +77,21 @@ class Report:
         say(f"FAILURE {number} (seed {self.seed}): {summary}\n  replay: {replay}\n  read: {text}")
         say("\n".join(f"    {line}" for line in lines[-60:]))
 
+    def broke(self, error: BaseException, journal: Sequence[str] = ()) -> None:
+        """The campaign could not do its own work: no promise was broken, but none was kept."""
+        self.incidents += 1
+        text = "".join(traceback.format_exception(error))
+        self.breakdowns.append(text)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"breakdown-{self.seed}-{len(self.breakdowns)}.txt"
+        path.write_text("\n".join([*journal, "", text]))
+        say(f"BREAKDOWN of the campaign itself (seed {self.seed}), read: {path}\n{text}")
+
+    @property
+    def exit_status(self) -> int:
+        """2 when the campaign itself broke down, 1 when a promise was broken."""
+        return 2 if self.breakdowns else min(1, len(self.failures))
+
     def summary(self) -> str:
         """The counters as lines, and the failures."""
         minutes = (time.monotonic() - self._started_s) / 60
@@ -78,6 +99,8 @@ class Report:
         lines += [f"{count:>14,}  {name}" for name, count in sorted(self._counts.items())]
         lines += [f"{len(self.failures)} failures, {self.repeated} of them again when repeated"]
         lines += [f"  seed {f.seed}: {f.summary} ({f.journal})" for f in self.failures]
+        for text in self.breakdowns:
+            lines.append(f"The campaign itself broke down: {text.splitlines()[-1]}")
         return "\n".join(lines)
 
 

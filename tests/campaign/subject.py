@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.campaign.arena import OBJECT_PREFIX
 from tests.campaign.client import Answer, Sending
 from tests.campaign.ledger import Ledger, Violation, Writer
+from tests.campaign.lifetime import Lifetime, announced_in
 from tests.campaign.report import Report
 from tests.support.bodies import PART_BYTES, body_of
 from tests.support.stores import Bucket
@@ -23,11 +27,15 @@ BUSY = frozenset({423, 500, 503})
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How things stood when a request went out: its answer is held against that."""
+    """How things stood when a request went out: its answer is held against that.
+
+    sent_s: Unix time.
+    """
 
     acknowledged: int
     losses: int
     terminated: bool
+    sent_s: float
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +52,7 @@ class Subject:
     path: str
     bucket: Bucket
     report: Report
+    lifetime: Lifetime
     ledger: Ledger = field(default_factory=Ledger)
     at: int | None = 0
     complete: bool = False
@@ -85,7 +94,8 @@ class Subject:
     def asked(self) -> Asked:
         """Call before a request goes out."""
         with self.lock:
-            return Asked(self.ledger.acknowledged, self.ledger.losses, self.terminated)
+            told, losses = self.ledger.acknowledged, self.ledger.losses
+            return Asked(told, losses, self.terminated, time.time())
 
     def sending(self, writer: Writer) -> None:
         """Call before a request goes out that may write."""
@@ -99,8 +109,11 @@ class Subject:
         offset = -1 if answer.offset is None else answer.offset
         if not 0 <= offset <= writer.end:
             raise Violation(f"{writer.end} bytes came with the POST, and it was answered {answer}")
+        self._lives(answer, before, renews=True)
         with self.lock:
             self.ledger.acknowledge(writer, offset, losses_before=before.losses)
+            # It may have taken more than it says: all bytes, of which no object could be made.
+            self.ledger.send(Writer(offset, writer.end, writer.variant))
         self.at = offset
         if offset == self.total and not self.deferred:
             self._completed(before)
@@ -113,6 +126,7 @@ class Subject:
             declared = answer.response.headers.get("Upload-Length")
             self._check_length(declared, before)
             self._learn(answer, before)
+            self._lives(answer, before, renews=False)
             if declared is not None and answer.offset == self.total:
                 self._completed(before)
         elif answer.status == 404:
@@ -129,6 +143,7 @@ class Subject:
         if answer.status == 204:
             self._alive(answer, before)
             self._took(answer, before, writer, how)
+            self._lives(answer, before, renews=True)
             if declares:
                 self.declared_at_loss = before.losses
             if answer.offset == self.total and (declares or not self.deferred):
@@ -147,6 +162,16 @@ class Subject:
         else:
             raise Violation(f"PATCH of {self.name} was answered {answer}")
 
+    def patched_in_vain(self, answer: Answer, before: Asked) -> None:
+        """A PATCH whose bytes must not count was answered, or its connection broke."""
+        self.at = None
+        if answer.status == 404:
+            self._not_found()
+        elif answer.status not in BUSY | {0, 409, 413, 460}:
+            raise Violation(f"PATCH of {self.name} with a wrong checksum was answered {answer}")
+        elif answer.offset is not None:
+            self._learn(answer, before)
+
     def deleted(self, answer: Answer) -> None:
         """DELETE was answered, or its connection broke."""
         if answer.status == 204:
@@ -162,6 +187,12 @@ class Subject:
         """Redis lost data."""
         with self.lock:
             self.ledger.lose(floor)
+            self.lifetime.lost()
+
+    def is_past(self) -> bool:
+        """Whether it may have come to its end by itself: nothing announced keeps it any more."""
+        with self.lock:
+            return self.lifetime.is_over(time.time())
 
     # --- what S3 has, asked behind the server's back ------------------------------------------
 
@@ -181,6 +212,7 @@ class Subject:
         before = self.asked()
         stored = self.parts_in_a_row()
         may_be_gone = self.terminated or self.doubtful or self.ended or before.losses
+        may_be_gone = may_be_gone or self.is_past()
         enough = stored >= before.acknowledged - PART_BYTES or may_be_gone
         if not enough and self.bucket.get(self.key) is None:
             raise Violation(
@@ -190,16 +222,36 @@ class Subject:
         return stored
 
     def is_recoverable(self) -> bool:
-        """Whether S3 has what it takes to rebuild the record."""
-        return self._parts() is not None
+        """Whether S3 has what it takes to rebuild the record, of an upload that is not over."""
+        fields = self._recovery()
+        is_over = fields is not None and self.lifetime.seconds and self._is_over(fields)
+        return not is_over and self._parts() is not None
+
+    @staticmethod
+    def _is_over(fields: Mapping[str, Any]) -> bool:
+        # A part that came later is a later sign of life, but not one that clients were told of.
+        return bool(fields["expires_at_s"] <= time.time())
+
+    def _recovery(self) -> Mapping[str, Any] | None:
+        document = self.bucket.get(self.recovery_key)
+        return None if document is None else json.loads(document.body)
 
     def _parts(self) -> list[tuple[int, int]] | None:
-        """Of the multipart upload that the recovery object names; None if there is none."""
-        document = self.bucket.get(self.recovery_key)
-        if document is None:
+        """Of the multipart upload that the recovery object names, where that vouches for parts
+        those it vouches for; None if there is none."""
+        if (fields := self._recovery()) is None:
             return None
-        multipart_id = json.loads(document.body)["multipart_id"]
-        return None if multipart_id is None else self.bucket.parts(self.key, multipart_id)
+        multipart_id, vouched = fields["multipart_id"], fields["vouched"]
+        if multipart_id is None or self.bucket.parts(self.key, multipart_id) is None:
+            return None
+        listed = self.bucket.client.list_parts(
+            Bucket=self.bucket.name, Key=self.key, UploadId=multipart_id
+        )
+        return [
+            (part["PartNumber"], part["Size"])
+            for part in listed.get("Parts", ())
+            if vouched is None or [part["ETag"]] == vouched[part["PartNumber"] - 1 :][:1]
+        ]
 
     def check_object(self, *, must_exist: bool) -> None:
         """The object, if it is there, is what the client sent."""
@@ -227,12 +279,26 @@ class Subject:
         if (before.terminated or self.ended) and not self.ledger.losses:
             raise Violation(f"{self.name} was gone, and then it was answered {answer}")
 
+    def _lives(self, answer: Answer, before: Asked, *, renews: bool) -> None:
+        """It was answered for, perhaps with its end."""
+        assert answer.response is not None
+        announced_s = announced_in(answer.response)
+        with self.lock:
+            counts = before.losses == self.ledger.losses
+            self.lifetime.heard(
+                announced_s, before.sent_s, time.time(), renews=renews, counts=counts
+            )
+
     def _learn(self, answer: Answer, before: Asked) -> None:
         if answer.offset is None:
             raise Violation(f"{answer} came without Upload-Offset")
         if self.terminated:
             return
         with self.lock:
+            if answer.offset < before.acknowledged and self.is_past():
+                # Redis dropped it, and it was rebuilt from S3, which had a later sign of life.
+                self.report.count("uploads brought back after their end")
+                self.ledger.lose(answer.offset)
             self._grew(answer.offset)
             self.ledger.observe(
                 answer.offset, told_before=before.acknowledged, losses_before=before.losses
@@ -270,8 +336,15 @@ class Subject:
 
     def _not_found(self) -> None:
         may_be = self.terminated or self.doubtful or self.ended
-        if not may_be and not (self.ledger.losses and not self.is_recoverable()):
-            raise Violation(f"{self.name} was answered 404")
+        if not may_be and self.ledger.losses:
+            may_be = not self.is_recoverable()
+        elif not may_be and self.is_past():
+            may_be = True
+            self.report.count("uploads that expired")
+        if not may_be:
+            left_s = self.lifetime.promised_until_s - time.time()
+            until = f", {left_s:.2f} s before its end" if self.lifetime.seconds else ""
+            raise Violation(f"{self.name} was answered 404{until}")
         self.ended = True
 
 

@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
-from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tests.support.server import StoreSettings, free_port
+from tests.support.hosting import served
+from tests.support.server import StoreSettings
 from tests.support.stores import Bucket
 from tests.support.tus import RawClient, id_of, patch_headers
-from tests.support.waiting import eventually
 from tusd_s3 import Settings, create_app
 from tusd_s3.serving.http1 import BoundedHttpProtocol
-
-
-@contextmanager
-def served(app: ASGIApp, http: type[HttpToolsProtocol] = HttpToolsProtocol) -> Iterator[int]:
-    """`app` on a real socket, in a thread; its port."""
-    port = free_port()
-    config = uvicorn.Config(app, port=port, log_config=None, ws="none", lifespan="on", http=http)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        eventually(lambda: server.started, what="the host application serves")
-        yield port
-    finally:
-        server.should_exit = True
-        thread.join(20)
-    assert not thread.is_alive()
 
 
 @pytest.fixture

@@ -114,6 +114,7 @@ class Journey:
         return min(left, self._dice.choices([some, to_boundary, left], [8, 1, 1])[0])
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_every_acknowledged_byte_outlives_the_process_that_acknowledged_it(
     world: World, tmp_path: Path

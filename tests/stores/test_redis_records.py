@@ -8,9 +8,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from tests.support.redis_topologies import RedisServer
 from tests.support.server import StoreSettings
 from tusd_s3 import errors, limits
 from tusd_s3.model.layout import PartLayout
@@ -409,3 +411,22 @@ async def test_a_tail_that_vanished_takes_the_upload_back_to_its_parts(
     again = await records.acquire(held.upload.id)
     await records.commit(again, Changes(tail=[b"y"]))
     assert await records.read_tail(again) == b"y"
+
+
+@pytest.mark.parametrize("moves", [False, True])
+async def test_a_tail_whose_commit_never_ran_goes_by_itself(tmp_path: Path, moves: bool) -> None:
+    """The bytes go out just before the script; a connection may break in between."""
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(RedisServer(tmp_path))
+        options = RedisOptions(url=server.url, prefix="", timeout_s=5)
+        client = await stack.enter_async_context(open_redis(options))
+        workers = Workers(server.url, client, stack)
+        records = await workers.start(ttl_s=60)
+        held = await records.create_held(new_upload())
+        server.ask("ACL", "SETUSER", "default", "-evalsha", "-pexpireat")
+        with pytest.raises(errors.StateUnavailable):
+            await records.commit(held, Changes(tail=[b"abc"], etags=["e"] if moves else []))
+        server.ask("ACL", "SETUSER", "default", "+@all")
+        [tail] = [key for key in await workers.keys() if ":tail:" in key]
+        assert await client.get(tail) == b"abc"
+        assert 0 < await client.pttl(tail) <= 100_000

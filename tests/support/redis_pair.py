@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import redis
@@ -11,6 +13,8 @@ from tests.support.waiting import eventually
 from tusd_s3.devstack.local_redis import LocalRedis
 
 _SYNCED_WITHIN_S = 30.0
+_LISTENS_WITHIN_S = 30.0
+_ANSWERS_WITHIN_S = 2.0
 
 
 class DurableRedis(LocalRedis):
@@ -76,21 +80,18 @@ class RedisPair:
 
     def flush(self) -> None:
         """The primary loses everything, and the replica with it unless it is parted."""
-        with redis.Redis.from_url(self.primary.url) as client:
-            client.flushall()
+        _tell(self.primary, "FLUSHALL")
 
     def part(self) -> None:
         """From now on the replica, a copy of the primary up to here, falls behind."""
         if self.is_behind:
             self.follow()
-        with redis.Redis.from_url(self.replica.url) as client:
-            client.execute_command("REPLICAOF", "NO", "ONE")
+        _tell(self.replica, "REPLICAOF", "NO", "ONE")
         self.is_parted = self.is_behind = True
 
     def fail_over(self) -> None:
         """The replica takes over with what it has; every connection breaks."""
-        with redis.Redis.from_url(self.replica.url) as client:
-            client.execute_command("REPLICAOF", "NO", "ONE")
+        _tell(self.replica, "REPLICAOF", "NO", "ONE")
         self.is_parted, self.is_behind = False, True
         self._primary = 1 - self._primary
         self._proxy.upstream = ("127.0.0.1", self.primary.port)
@@ -98,9 +99,9 @@ class RedisPair:
 
     def follow(self) -> None:
         """The replica becomes a copy of the primary again; returns when it is one."""
-        with redis.Redis.from_url(self.replica.url) as client:
-            client.execute_command("REPLICAOF", "127.0.0.1", str(self.primary.port))
-            eventually(lambda: _is_in_step(client), within_s=_SYNCED_WITHIN_S, what="in step")
+        replica = self.replica
+        _tell(replica, "REPLICAOF", "127.0.0.1", str(self.primary.port))
+        eventually(lambda: _is_in_step(replica), within_s=_SYNCED_WITHIN_S, what="in step")
         self.is_parted = self.is_behind = False
 
     def stop(self) -> None:
@@ -110,6 +111,30 @@ class RedisPair:
             node.stop()
 
 
-def _is_in_step(client: redis.Redis) -> bool:
-    state: dict[str, object] = client.info("replication")
+def _tell(node: LocalRedis, *command: str) -> None:
+    """One command, as soon as the node listens: while it loads what a restart or its primary gave
+    it, it refuses them all."""
+
+    def told() -> bool:
+        with _client(node) as client:
+            execute: Callable[..., object] = client.execute_command
+            execute(*command)
+        return True
+
+    eventually(told, within_s=_LISTENS_WITHIN_S, what=f"{node.url} takes {command[0]}")
+
+
+def _is_in_step(replica: LocalRedis) -> bool:
+    with _client(replica) as client:
+        state: dict[str, object] = client.info("replication")
     return state["master_link_status"] == "up" and not state["master_sync_in_progress"]
+
+
+@contextmanager
+def _client(node: LocalRedis) -> Iterator[redis.Redis]:
+    """Of one node; that it does not answer is an OSError, as with everything that is waited for."""
+    with redis.Redis.from_url(node.url, socket_timeout=_ANSWERS_WITHIN_S) as client:
+        try:
+            yield client
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise OSError(f"{node.url}: {error!r}") from error

@@ -127,12 +127,19 @@ class RedisView:
     def snapshot(self, containing: str = "") -> Mapping[str, object]:
         """What is recorded: keys and values, without what taking and giving back a lease changes
         (tokens) and without what time alone changes (how long keys live)."""
+        keys = [key for key in self.keys(containing) if not key.endswith(_LEASE_KEYS)]
         with redis.Redis.from_url(self.url) as client:
-            return {
-                _TAIL_TOKEN.sub(":tail:*:", key): _value(client, key)
-                for key in self.keys(containing)
-                if not key.endswith(_LEASE_KEYS)
-            }
+            asked: Any = client.pipeline(transaction=False)
+            for key in keys:
+                asked.type(key)
+            kinds = asked.execute()
+            for key, kind in zip(keys, kinds, strict=True):
+                _READ[kind](asked, key)
+            values = asked.execute()
+        return {
+            _TAIL_TOKEN.sub(":tail:*:", key): _without_lease(value)
+            for key, value in zip(keys, values, strict=True)
+        }
 
 
 _LEASE_KEYS = (":lease", ":waiting")
@@ -140,17 +147,17 @@ _TAIL_TOKEN = re.compile(r":tail:[^:]*:")
 _OF_THE_LEASE = {b"holder", b"step", b"held"}
 
 
-def _value(client: redis.Redis, key: str) -> object:
-    readers: dict[bytes, Callable[[str], Any]] = {
-        b"string": client.get,
-        b"hash": lambda name: _without_lease(client.hgetall(name)),
-        b"list": lambda name: client.lrange(name, 0, -1),
-        b"set": client.smembers,
-        b"zset": lambda name: client.zrange(name, 0, -1, withscores=True),
-    }
-    kind: Any = client.type(key)
-    return readers[kind](key) if kind in readers else kind
+_READ: Mapping[bytes, Callable[[Any, str], object]] = {
+    b"none": lambda asked, key: asked.exists(key),
+    b"string": lambda asked, key: asked.get(key),
+    b"hash": lambda asked, key: asked.hgetall(key),
+    b"list": lambda asked, key: asked.lrange(key, 0, -1),
+    b"set": lambda asked, key: asked.smembers(key),
+    b"zset": lambda asked, key: asked.zrange(key, 0, -1, withscores=True),
+}
 
 
-def _without_lease(record: Any) -> dict[bytes, bytes]:  # noqa: ANN401 - redis-py's type
-    return {field: value for field, value in record.items() if field not in _OF_THE_LEASE}
+def _without_lease(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    return {name: field for name, field in value.items() if name not in _OF_THE_LEASE}

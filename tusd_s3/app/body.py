@@ -7,16 +7,22 @@ middle of a body, and what it had buffered would be lost with it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.types import Receive, Scope
 
 from tusd_s3 import limits
 from tusd_s3.ports import BodyEnd
+from tusd_s3.protocol.fields import Fields
 
 UNREAD_KEY: Final = "tusd_s3.unread"
 """Scope key under which our own HTTP server leaves what it had read of a body when the connection
 ended. ASGI has no place for it, and uvicorn drops it."""
+
+TRAILERS_KEY: Final = "tusd_s3.trailers"
+"""Scope key of the fields that followed a body, as pairs like the headers'; our own HTTP server
+leaves there what may be read of them. ASGI has no place for them either."""
 
 DISCARD_MAX_BYTES: Final = 16 * limits.MIB
 """What is read and thrown away of a refused body. Many clients look at the response only once
@@ -43,6 +49,7 @@ class AsgiBody:
         self._receive = receive
         self._awaits_continue = awaits_continue
         self._end: BodyEnd | None = None if expected else BodyEnd.COMPLETE
+        self._headers_count = len(scope["headers"])
 
     @property
     def is_pending(self) -> bool:
@@ -64,6 +71,14 @@ class AsgiBody:
             if chunk:
                 return chunk
         return self._end
+
+    def trailers(self) -> Fields:
+        """What followed the body, once that was read to its end.
+
+        uvicorn appends it to the headers of the scope. They were read before, so that nothing else
+        that comes so late can mean anything."""
+        headers: Sequence[tuple[bytes, bytes]] = self._scope["headers"]
+        return Fields([*headers[self._headers_count :], *self._scope.get(TRAILERS_KEY, ())])
 
     async def discard(self) -> None:
         """Read what is left and drop it, within bounds."""

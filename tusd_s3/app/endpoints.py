@@ -93,7 +93,9 @@ class Collection(Endpoint):
         self, _method: str, /, scope: Scope, fields: Fields, body: AsgiBody
     ) -> Response:
         """POST (tus creation)."""
-        request = tus1.parse_create(fields, max_bytes=self._max_upload_bytes)
+        request = tus1.parse_create(
+            fields, max_bytes=self._max_upload_bytes, trailers=body.trailers
+        )
         # Before anything is made: without a usable address the client could not find it.
         base = self._location_base(scope, fields)
         upload = await self._uploads().create(request, body)
@@ -124,7 +126,7 @@ class Resource(Endpoint):
         if method == "DELETE":
             await self._uploads().terminate(upload_id)
             return tus1.render_terminated()
-        request = tus1.parse_append(fields)
+        request = tus1.parse_append(fields, trailers=body.trailers)
         return tus1.render_appended(await self._uploads().append(upload_id, request, body))
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from tusd_s3 import errors, limits
+from tusd_s3.engine.multipart import Multipart
 from tusd_s3.engine.options import EngineOptions
 from tusd_s3.engine.recovery import RecoveringRecords
 from tusd_s3.engine.sources import SourceGoneError, Sources, as_source, byte_range, kept_s
@@ -202,33 +203,14 @@ class Assembly:
 
     async def _ensure_multipart(self) -> str:
         """Start the multipart upload unless there is one, and make it known to the clean-up."""
-        multipart_id = self._held.upload.multipart_id or await self._start_multipart()
-        if not self._held.upload.recovery_stored:
-            await self._desk.objects.put_recovery(self._held.upload)
-            await self._commit(Changes(recovery_stored=True))
-        return multipart_id
-
-    async def _start_multipart(self) -> str:
-        upload, objects = self._held.upload, self._desk.objects
-        if upload.is_starting:
-            await objects.abort_unknown(upload.key)
-        await self._commit(Changes(is_starting=True, join=self._plan.dump()))
-        multipart_id = await objects.create_multipart(upload.key, self._attributes)
-        try:
-            await self._commit(Changes(multipart_id=multipart_id, is_starting=False))
-        except errors.LeaseLost:
-            await self._abort_unrecorded(multipart_id)
-            raise
-        return multipart_id
-
-    async def _abort_unrecorded(self, multipart_id: str) -> None:
-        """Unless a try of ours did record it whose answer was lost: then it is the newcomer's."""
-        try:
-            now = await self._desk.records.peek(self._id)
-            if now is None or now.multipart_id != multipart_id:
-                await self._desk.objects.abort_multipart(self._held.upload.key, multipart_id)
-        except errors.UploadError:
-            logger.warning("upload %s: an unused multipart upload stays", self._id)
+        return await Multipart(
+            self._held,
+            self._desk.records,
+            self._desk.objects,
+            self._attributes,
+            self._commit,
+            staging=False,
+        ).ready()
 
     async def _send_all(self, parts: Sequence[JoinedPart], multipart_id: str) -> None:
         upload = self._held.upload
@@ -327,6 +309,11 @@ class Assembly:
                 logger.warning("upload %s: its recovery object stays", self._id)
 
     async def _commit(self, changes: Changes) -> None:
+        """With the plan that the parts belong to, from the announcement of their multipart upload
+        on."""
+        plan = self._plan.dump()
+        if changes.is_starting is not None and plan != self._held.upload.join:
+            changes = replace(changes, join=plan)
         await self._desk.records.commit(self._held, changes)
 
 

@@ -19,9 +19,9 @@ from typing import Final
 from tusd_s3 import errors
 from tusd_s3.engine.assembly import Assembly, AssemblyInterruptedError, Desk
 from tusd_s3.engine.creation import new_upload
+from tusd_s3.engine.intake import existing
 from tusd_s3.engine.sources import SourceGoneError
 from tusd_s3.engine.tasks import ProtectedTasks
-from tusd_s3.engine.views import existing
 from tusd_s3.model.concat import source_ids
 from tusd_s3.model.upload import Upload, UploadId
 from tusd_s3.ports import Changes, Held

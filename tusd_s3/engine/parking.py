@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import logging
 import secrets
-from dataclasses import replace
 
 from tusd_s3 import errors
+from tusd_s3.engine.vouching import write_recovery
 from tusd_s3.model.upload import Upload, UploadId, UploadState
 from tusd_s3.ports import Changes, Held, Objects, UploadRecords
 
@@ -41,7 +41,7 @@ async def park(held: Held, records: UploadRecords, objects: Objects) -> None:
     tail = await records.read_tail(held)
     await objects.put_tail(upload.id, name, [tail], len(tail))
     try:
-        await objects.put_recovery(replace(upload, parked=name))
+        await write_recovery(held, records, objects, parked=name)
         await records.commit(held, Changes(parked=name, recovery_stored=True), release=True)
     except errors.LeaseLost:
         await _mend_recovery(upload.id, records, objects)
@@ -88,7 +88,7 @@ async def _mend_recovery(upload_id: UploadId, records: UploadRecords, objects: O
         held = await records.acquire(upload_id)
         try:
             if held.upload.recovery_stored:
-                await objects.put_recovery(held.upload)
+                await write_recovery(held, records, objects)
         finally:
             await records.release(held)
     except errors.UploadError as error:

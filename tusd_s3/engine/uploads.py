@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import TypeVar
 
 from tusd_s3 import errors
@@ -18,30 +18,19 @@ from tusd_s3.engine import parking
 from tusd_s3.engine.assembly import Desk
 from tusd_s3.engine.creation import new_upload
 from tusd_s3.engine.finals import Finals
+from tusd_s3.engine.intake import Intake, existing, vanished
 from tusd_s3.engine.options import EngineOptions
 from tusd_s3.engine.reader import BodyReader
 from tusd_s3.engine.recovery import RecoveringRecords
 from tusd_s3.engine.tasks import ProtectedTasks
-from tusd_s3.engine.views import existing, never_whole
-from tusd_s3.engine.writer import UploadWriter
-from tusd_s3.model.objects import object_attributes
 from tusd_s3.model.upload import Upload, UploadId, UploadState
-from tusd_s3.planner.choose import with_declared_length
-from tusd_s3.ports import BodyEnd, BodySource, Changes, Held, Objects, StopReason, UploadRecords
+from tusd_s3.ports import BodySource, Changes, Held, Objects, UploadRecords
 from tusd_s3.ports_copies import Copies
-from tusd_s3.protocol.headers import parse_metadata
 from tusd_s3.protocol.message import AppendRequest, CreateRequest
 
 logger = logging.getLogger("tusd_s3.engine")
 
 T = TypeVar("T")
-
-_STOP_ERRORS: dict[StopReason, type[errors.UploadError]] = {
-    StopReason.RELEASE_REQUESTED: errors.UploadInterrupted,
-    StopReason.SHUTDOWN: errors.ShuttingDown,
-    StopReason.SILENCE: errors.BodyTimedOut,
-    StopReason.LEASE_LOST: errors.LeaseLost,
-}
 
 
 class Uploads:
@@ -54,6 +43,7 @@ class Uploads:
         self._recovering = RecoveringRecords(records, objects, options.lifetime_s)
         self._objects = objects
         self._options = options
+        self._intake = Intake(records, objects, options)
         self._tasks = ProtectedTasks()
         desk = Desk.of(records, self._recovering, objects, copies, options, self._complete_held)
         self._finals = Finals(desk, self._tasks, self._remove)
@@ -73,8 +63,8 @@ class Uploads:
         if request.length != 0 and not request.has_body and request.name is None:
             await self._records.create(upload)
             return upload
-        reader = self._reader(body)
-        return await self._tasks.run(self._create_held(upload, request.name, reader), reader)
+        reader = self._intake.reader(body)
+        return await self._tasks.run(self._create_held(upload, request, reader), reader)
 
     async def append(self, upload_id: UploadId, request: AppendRequest, body: BodySource) -> Upload:
         """Add a body to an upload (tus core, PATCH); the upload with its new offset.
@@ -84,7 +74,7 @@ class Uploads:
         """
         if self._tasks.draining:
             raise errors.ShuttingDown
-        reader = self._reader(body)
+        reader = self._intake.reader(body)
         return await self._tasks.run(self._append(upload_id, request, reader), reader)
 
     async def inspect(self, upload_id: UploadId) -> Upload:
@@ -155,13 +145,15 @@ class Uploads:
 
     # --- create -------------------------------------------------------------------------------
 
-    async def _create_held(self, upload: Upload, name: str | None, reader: BodyReader) -> Upload:
-        held = await self._records.create_held(upload)
+    async def _create_held(
+        self, upload: Upload, request: CreateRequest, reader: BodyReader
+    ) -> Upload:
+        held, name = await self._records.create_held(upload), request.name
         try:
             if name is not None and (earlier := await self._made_earlier(name, upload)) is not None:
                 await self._records.forget(held)
                 return earlier
-            return await self._receive(held, upload, reader)
+            return await self._intake.receive(held, upload, reader, request)
         except errors.RequestError:
             await self._remove_refused(held)
             raise
@@ -171,7 +163,7 @@ class Uploads:
             if held.upload.offset == 0:
                 await self._remove_refused(held)
                 raise
-            return never_whole(held.upload)
+            return _never_whole(held.upload)
         finally:
             await self._let_go(held)
 
@@ -196,95 +188,13 @@ class Uploads:
     ) -> Upload:
         held = await self._recovering.acquire(upload_id)
         try:
-            declared = self._admit(held.upload, request)
+            declared = self._intake.admit(held.upload, request)
             if declared.parked is not None:
                 await parking.unpark(held, self._records, self._objects)
-                declared = self._admit(held.upload, request)
-            return await self._receive(held, declared, reader)
+                declared = self._intake.admit(held.upload, request)
+            return await self._intake.receive(held, declared, reader, request)
         finally:
             await self._let_go(held)
-
-    def _admit(self, upload: Upload, request: AppendRequest) -> Upload:
-        """The upload with what the request declares. Raises RequestError if it does not fit."""
-        if existing(upload).is_final:
-            raise errors.FinalUpload
-        if request.offset != upload.offset:
-            raise errors.OffsetMismatch(upload.offset)
-        if request.declared_length is not None:
-            if request.declared_length > self._options.max_upload_bytes:
-                raise errors.UploadTooLarge(self._options.max_upload_bytes)
-            upload = with_declared_length(upload, request.declared_length, self._options.policy)
-        if upload.offset + (request.body_length or 0) > self._end_of(upload):
-            raise self._too_long(upload)
-        return upload
-
-    async def _receive(self, held: Held, declared: Upload, reader: BodyReader) -> Upload:
-        writer = self._writer(held, declared)
-
-        def on_stop(reason: StopReason) -> None:
-            reader.stop(reason)
-            if reason is StopReason.LEASE_LOST:
-                writer.abandon()
-
-        held.listen(on_stop, writer.secure)
-        try:
-            end = await self._pump(reader, writer, declared)
-            if writer.is_whole and held.upload.state is UploadState.OPEN:
-                await writer.settle_whole()
-            else:
-                await writer.settle()
-        except errors.UploadNotFound:
-            await self._vanished(held)
-            raise
-        finally:
-            await writer.stop()
-        if isinstance(end, StopReason) and not held.upload.is_whole:
-            raise _STOP_ERRORS[end](offset=held.upload.offset)
-        return held.upload
-
-    async def _pump(
-        self, reader: BodyReader, writer: UploadWriter, upload: Upload
-    ) -> BodyEnd | StopReason:
-        """Move the body into the writer until it ends, or until a part cannot be stored."""
-        end_of_upload = self._end_of(upload)
-        try:
-            with reader:
-                if not writer.is_whole:
-                    await writer.start()
-                while True:
-                    item = await reader.read()
-                    if isinstance(item, bytes):
-                        if writer.offset + len(item) > end_of_upload:
-                            raise self._too_long(upload)
-                        await writer.write(item)
-                    elif item is None:
-                        await writer.checkpoint()
-                    else:
-                        return item
-        except errors.StorageUnavailable:
-            return BodyEnd.DISCONNECTED  # settling meets the same error and reports it
-
-    def _writer(self, held: Held, declared: Upload) -> UploadWriter:
-        return UploadWriter(
-            held,
-            declared,
-            self._records,
-            self._objects,
-            object_attributes(parse_metadata(declared.metadata)),
-            concurrent_parts=self._options.concurrent_parts,
-            expiry=self._expiry,
-        )
-
-    def _end_of(self, upload: Upload) -> int:
-        """The offset no byte may pass."""
-        if upload.length is not None:
-            return upload.length
-        return min(self._options.max_upload_bytes, upload.layout.capacity_bytes)
-
-    def _too_long(self, upload: Upload) -> errors.RequestError:
-        if upload.length is not None:
-            return errors.BodyTooLong()
-        return errors.UploadTooLarge(self._end_of(upload))
 
     # --- complete, terminate ------------------------------------------------------------------
 
@@ -308,9 +218,9 @@ class Uploads:
             if held.upload.awaits_completion:
                 await parking.unpark(held, self._records, self._objects)
             if held.upload.awaits_completion:
-                await self._writer(held, held.upload).complete()
+                await self._intake.writer(held, held.upload).complete()
         except errors.UploadNotFound:
-            await self._vanished(held)
+            await vanished(held, self._records, self._objects)
             raise
         return held.upload
 
@@ -336,16 +246,6 @@ class Uploads:
         await self._objects.abort_unknown(held.upload.key)
         await self._records.commit(held, Changes(is_starting=False), release=True)
         return True
-
-    async def _vanished(self, held: Held) -> None:
-        """S3 dropped the multipart upload on its own: the upload is gone, say so from now on."""
-        logger.warning("upload %s: S3 no longer has its multipart upload", held.upload.id)
-        await self._records.forget(held)
-        await parking.drop(held.upload, self._objects)
-        try:
-            await self._objects.delete_recovery(held.upload.id)
-        except errors.StorageUnavailable:
-            logger.warning("upload %s: its recovery object stays", held.upload.id)
 
     async def _terminate(self, upload_id: UploadId) -> None:
         held = await self._recovering.acquire(upload_id)
@@ -381,16 +281,16 @@ class Uploads:
 
     # --- keeping order ------------------------------------------------------------------------
 
-    def _expiry(self) -> int:
-        return int(time.time() + self._options.lifetime_s)
-
-    def _reader(self, body: BodySource) -> BodyReader:
-        return BodyReader(
-            body,
-            silence_max_s=self._options.body_silence_max_s,
-            housekeeping_s=self._options.checkpoint_interval_s,
-        )
-
     async def _let_go(self, held: Held) -> None:
         if not held.released:
             await self._records.release(held)
+
+
+def _never_whole(upload: Upload) -> Upload:
+    """`upload` as a client may see it while its object does not exist: short of its last bytes, so
+    that the client does not take it for complete but asks for the offset."""
+    if not upload.awaits_completion:
+        return upload
+    if upload.tail_bytes:
+        return replace(upload, tail_bytes=0)
+    return replace(upload, parts=upload.parts - 1)

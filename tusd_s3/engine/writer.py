@@ -12,6 +12,9 @@ the record never covers a hole, whatever fails.
 
 When a part cannot be stored, the bytes before it are recorded and its own are parked in the tail
 (at most one part's worth); the rest was not acknowledged and is forgotten.
+
+A body that came with a checksum is *staged*: its parts may land in S3 while it still arrives, but
+nothing of it is recorded, not even a tail, before it was found to agree (`accept`).
 """
 
 from __future__ import annotations
@@ -19,9 +22,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tusd_s3 import errors
+from tusd_s3.engine.flight import Flight
+from tusd_s3.engine.multipart import Multipart
 from tusd_s3.model.metadata import ObjectAttributes
 from tusd_s3.model.upload import Upload, UploadState
 from tusd_s3.planner.cutter import PartCutter, PlannedPart
@@ -30,45 +36,12 @@ from tusd_s3.ports import Changes, Held, Objects, UploadRecords
 logger = logging.getLogger("tusd_s3.engine")
 
 
-class _Flight:
-    """A part on its way to S3. Its chunks are kept only while they may have to be parked."""
-
-    def __init__(self, part: PlannedPart, sending: Coroutine[object, object, str]) -> None:
-        self.chunks = part.chunks
-        self.task = asyncio.create_task(sending)
-        self.task.add_done_callback(self._drop_chunks)
-
-    @property
-    def is_running(self) -> bool:
-        return not self.task.done()
-
-    @property
-    def is_landed(self) -> bool:
-        return self.task.done() and not self.task.cancelled() and self.task.exception() is None
-
-    @property
-    def failure(self) -> errors.UploadError | None:
-        """Why the part could not be stored. Raises what is not an expected failure."""
-        if not self.task.done():
-            return None
-        if self.task.cancelled():
-            return errors.LeaseLost()
-        if (error := self.task.exception()) is None:
-            return None
-        if isinstance(error, errors.UploadError):
-            return error
-        raise error
-
-    def _drop_chunks(self, _: asyncio.Task[str]) -> None:
-        if self.is_landed:
-            self.chunks = ()
-
-
 class UploadWriter:
     """Takes a body's chunks for a held upload.
 
     upload: the held upload as it will be, with a length declared by this very request.
     concurrent_parts: how many parts may be in flight.
+    staging: whether the body is staged.
     expiry: the expiry time that a commit made now records (Unix seconds).
     """
 
@@ -81,6 +54,7 @@ class UploadWriter:
         attributes: ObjectAttributes,
         *,
         concurrent_parts: int,
+        staging: bool = False,
         expiry: Callable[[], int],
     ) -> None:
         self._held = held
@@ -91,13 +65,15 @@ class UploadWriter:
         self._concurrent_parts = concurrent_parts
         self._expiry = expiry
         self._received = 0
-        self._flights: deque[_Flight] = deque()
-        self._multipart: asyncio.Task[str] | None = None
+        self._flights: deque[Flight] = deque()
+        self._multipart = Multipart(
+            held, records, objects, attributes, self._commit_start, staging=staging
+        )
+        self._staging = staging
         self._cutter = PartCutter(
             upload.layout, parts=upload.parts, tail_bytes=upload.tail_bytes, length=upload.length
         )
         self._offset = upload.offset
-        self._recovery_stored = upload.recovery_stored
         self._secure = asyncio.Event()
         self._secure.set()
         self._attempts: set[asyncio.Task[str]] = set()
@@ -127,11 +103,28 @@ class UploadWriter:
             await self._launch(part)
 
     async def checkpoint(self) -> None:
-        """Record what landed, and make fresh bytes durable if nothing is in flight before them."""
+        """Record what landed, and make fresh bytes durable if nothing is in flight before them;
+        nothing of a staged body."""
+        if self._staging:
+            return
         etags = self._take_landed()
         tail = [] if self._flights else self._cutter.take_tail()
         if etags or tail:
             await self._commit(etags, tail)
+
+    def accept(self) -> None:
+        """The staged body agrees with its checksum: from now on it counts."""
+        self._staging = False
+
+    async def reject(self) -> None:
+        """Nothing of the staged body is to count.
+
+        Waits until what is on its way has landed: S3 would take a part late that was given up, and
+        put it in the place of one that is sent after it. Raises the error of a part that could not
+        be stored.
+        """
+        if (failure := await self._land_all()) is not None:
+            raise failure
 
     async def settle(self) -> None:
         """Make durable what can be, record it, and give up the lease.
@@ -152,7 +145,7 @@ class UploadWriter:
         """Store and record the last bytes; make the object. A short partial upload needs none."""
         if self._held.upload.awaits_completion:
             await self.complete()
-        elif self._multipart is None and self._held.upload.multipart_id is None:
+        elif not self._multipart.exists:
             await (self.settle() if self._declared.is_partial else self._store_single())
         else:
             await self._launch_last()
@@ -174,7 +167,7 @@ class UploadWriter:
             return
         if upload.tail_bytes:
             last = PlannedPart(upload.parts + 1, upload.tail_bytes, (), upload.tail_bytes)
-            etag = await self._send(last, self._shared_multipart())
+            etag = await self._send(last, self._multipart.ready())
             await self._commit([etag], ())
         etags = await self._records.etags(self._held)
         length = self._held.upload.offset
@@ -207,8 +200,8 @@ class UploadWriter:
         """
         self.abandon()
         tasks = [flight.task for flight in self._flights]
-        if self._multipart is not None:
-            tasks.append(self._multipart)
+        if self._multipart.task is not None:
+            tasks.append(self._multipart.task)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- sending ------------------------------------------------------------------------------
@@ -216,7 +209,7 @@ class UploadWriter:
     async def _launch(self, part: PlannedPart) -> None:
         while len(running := self._running) >= self._concurrent_parts:
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        self._flights.append(_Flight(part, self._send(part, self._shared_multipart())))
+        self._flights.append(Flight(part, self._send(part, self._multipart.ready())))
         if (failure := self._failure) is not None:
             raise failure
 
@@ -231,11 +224,6 @@ class UploadWriter:
                 await self._launch(last)
             except errors.UploadError:
                 logger.debug("a part failed before the last one")  # settling reports it
-
-    def _shared_multipart(self) -> asyncio.Task[str]:
-        if self._multipart is None:
-            self._multipart = asyncio.create_task(self._ensure_multipart())
-        return self._multipart
 
     async def _send(self, part: PlannedPart, multipart: asyncio.Task[str]) -> str:
         """Store a part, beginning again whenever the lease could not be relied on for a while."""
@@ -265,49 +253,6 @@ class UploadWriter:
         return await self._objects.upload_part(
             self._held.upload.key, multipart_id, part.number, chunks, part.size
         )
-
-    async def _ensure_multipart(self) -> str:
-        """Start the multipart upload unless there is one, and make it recoverable.
-
-        Nothing else commits meanwhile: every part waits for this one, and commits wait for parts.
-        """
-        upload = self._held.upload
-        multipart_id = upload.multipart_id
-        if multipart_id is None:
-            multipart_id = await self._start_multipart()
-            self._recovery_stored = False  # one from a parked tail knows nothing of this
-            await self._record_multipart(multipart_id)
-        if not self._held.upload.recovery_stored:
-            # Before any part is recorded, so that no recorded part depends on Redis alone.
-            await self._objects.put_recovery(self._held.upload)
-            self._recovery_stored = True
-        return multipart_id
-
-    async def _start_multipart(self) -> str:
-        """Announce it first: should its id be lost, whoever comes next knows to look for it."""
-        key = self._held.upload.key
-        if self._held.upload.is_starting:
-            await self._objects.abort_unknown(key)
-        else:
-            await self._commit((), (), is_starting=True)
-        return await self._objects.create_multipart(key, self._attributes)
-
-    async def _record_multipart(self, multipart_id: str) -> None:
-        try:
-            await self._commit((), (), multipart_id=multipart_id, is_starting=False)
-        except errors.LeaseLost:
-            await self._abort_unrecorded(multipart_id)
-            raise
-
-    async def _abort_unrecorded(self, multipart_id: str) -> None:
-        """Unless a try of ours did record it whose answer was lost: then it is the newcomer's."""
-        upload = self._held.upload
-        try:
-            now = await self._records.peek(upload.id)
-            if now is None or now.multipart_id != multipart_id:
-                await self._objects.abort_multipart(upload.key, multipart_id)
-        except errors.UploadError:
-            logger.warning("upload %s: an unused multipart upload stays", self._held.upload.id)
 
     async def _store_single(self) -> None:
         last = self._cutter.take_last()
@@ -348,8 +293,9 @@ class UploadWriter:
         no longer wait for it, and two commits must not cross.
         """
         running = self._running
-        if self._multipart is not None and not self._multipart.done():
-            running.append(self._multipart)
+        start = self._multipart.task
+        if start is not None and not start.done():
+            running.append(start)
         if running:
             await asyncio.wait(running)
         return self._failure
@@ -366,29 +312,46 @@ class UploadWriter:
         etags: Sequence[str],
         tail: Sequence[bytes],
         *,
-        multipart_id: str | None = None,
-        is_starting: bool | None = None,
         state: UploadState | None = None,
         release: bool = False,
     ) -> None:
-        before, declared = self._held.upload, self._declared
+        if self._staging:
+            raise AssertionError("nothing of a staged body is recorded")
+        if etags:
+            await self._vouch_for(etags)
+        declared = self._declared
         changes = Changes(
             etags=etags,
             tail=tail,
-            length=declared.length if before.length != declared.length else None,
-            layout=declared.layout if before.layout != declared.layout else None,
-            multipart_id=multipart_id,
-            is_starting=is_starting,
-            recovery_stored=self._changed_recovery,
+            length=declared.length if self._held.upload.length != declared.length else None,
             state=state,
+        )
+        await self._records.commit(self._held, self._also(changes), release=release)
+
+    async def _vouch_for(self, etags: Sequence[str]) -> None:
+        await self._secure.wait()
+        if self._abandoned:
+            raise errors.LeaseLost  # what a newcomer has written there must stay
+        await self._multipart.vouch_for(etags)
+
+    async def _commit_start(self, changes: Changes) -> None:
+        """Of a multipart upload. The length that a staged body declared has to wait for its bytes,
+        the layout cannot: parts are about to be cut by it."""
+        declared = self._declared
+        if not self._staging and self._held.upload.length != declared.length:
+            changes = replace(changes, length=declared.length)
+        await self._records.commit(self._held, self._also(changes))
+
+    def _also(self, changes: Changes) -> Changes:
+        """`changes`, and what every commit says."""
+        before, layout = self._held.upload, self._declared.layout
+        recovery_stored = self._multipart.recovery_stored
+        return replace(
+            changes,
+            layout=layout if before.layout != layout else None,
+            recovery_stored=None if before.recovery_stored is recovery_stored else recovery_stored,
             expires_at_s=self._expiry(),
         )
-        await self._records.commit(self._held, changes, release=release)
-
-    @property
-    def _changed_recovery(self) -> bool | None:
-        known = self._held.upload.recovery_stored
-        return None if self._recovery_stored is known else self._recovery_stored
 
     async def _record_completion(self) -> None:
         await self._commit((), (), state=UploadState.COMPLETE, release=True)

@@ -38,6 +38,8 @@ class Upload:
     is_starting: whether a multipart upload was about to be started. If no id follows, there may
         be one in S3 that nobody knows.
     recovery_stored: whether the recovery object is known to be in S3.
+    is_staged: whether its multipart upload may hold parts of a body that was not found to agree
+        with its checksum. Such parts are never adopted; see `engine.vouching`.
     parked: name of the S3 object that holds the tail while Redis does not; None for a tail in
         Redis, or none.
     concat: the `Upload-Concat` header of its creation as it was sent, empty for none.
@@ -58,6 +60,7 @@ class Upload:
     multipart_id: str | None = None
     is_starting: bool = False
     recovery_stored: bool = False
+    is_staged: bool = False
     state: UploadState = UploadState.OPEN
     parked: str | None = None
     concat: str = ""

@@ -8,9 +8,11 @@ served does not exist: constructors raise the error the client gets.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tusd_s3.errors import BodyTooLong, LengthConflict
+from tusd_s3.model.checksum import Checksum
 from tusd_s3.model.media_type import is_token
 from tusd_s3.model.upload_id import UploadId
 
@@ -25,6 +27,19 @@ def _not_negative(**numbers: int | None) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What a body must agree with before any byte of it counts.
+
+    algorithm: None when it is named behind the body only.
+    expected: the body's checksum. To be called once the body was read to its end; raises
+        RequestError when what stands there is not one.
+    """
+
+    algorithm: str | None
+    expected: Callable[[], Checksum]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateRequest:
     """Make an upload, perhaps with its first bytes.
 
@@ -32,6 +47,7 @@ class CreateRequest:
     metadata: what the client said about the upload, already checked, as it was sent; may be empty.
     body_length: bytes of the first chunk; 0 when there is none, None when only its end will tell.
     name: what names this creation among its retries, None if nothing does.
+    verification: of the first chunk, None for none.
     concat: what the client said of concatenation, already checked, as it was sent; may be empty.
     sources: the uploads that are to become this one, in order; none if it takes bytes itself.
     Raises BodyTooLong when the first chunk goes past the length.
@@ -41,6 +57,7 @@ class CreateRequest:
     metadata: str = ""
     body_length: int | None = 0
     name: str | None = None
+    verification: Verification | None = None
     concat: str = ""
     sources: tuple[UploadId, ...] = ()
 
@@ -62,6 +79,7 @@ class AppendRequest:
     offset: where the body begins, which must be where the upload ends.
     declared_length: the upload's total in bytes where this request declares it, else None.
     body_length: bytes of the body, or None when only its end will tell.
+    verification: of the body, None for none.
     Raises LengthConflict when the declared length is below the offset, BodyTooLong when the body
     goes past it. What contradicts the upload itself is for the engine to find.
     """
@@ -69,6 +87,7 @@ class AppendRequest:
     offset: int
     declared_length: int | None = None
     body_length: int | None = None
+    verification: Verification | None = None
 
     def __post_init__(self) -> None:
         _not_negative(

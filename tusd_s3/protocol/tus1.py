@@ -9,10 +9,12 @@ browsers, probes and curl send; a HEAD that names another version is refused lik
 
 What is not offered is refused, not overlooked. `EXTENSIONS` lists what this server does. A request
 that leans on more would come out wrong if we ignored the header: a body whose `Upload-Checksum`
-nobody computed passes for verified. tus answers an algorithm that the server does not support with
-400; we support none, so every checksum gets that, on POST and PATCH alike, also one that is
-announced as a trailer. Only POST gives `Upload-Concat` a meaning (`concat`); tus-js-client repeats
-it on every other request, where it is ignored.
+nobody computed passes for verified: an algorithm that is not ours gets 400, as tus wants. Only POST
+gives `Upload-Concat` a meaning (`concat`); tus-js-client repeats it on every other request, where
+it is ignored.
+
+A checksum covers the body of its request: of a PATCH, or of a POST that brings the upload's first
+chunk. On a POST without a chunk there is nothing to check, and the header means nothing.
 
 A body counts by its Content-Type. On PATCH it must be `application/offset+octet-stream`, else 415.
 On POST that type makes the body the upload's first chunk, and any other makes it nothing, since
@@ -44,8 +46,10 @@ from tusd_s3.errors import (
     UploadTooLarge,
     WrongContentType,
 )
+from tusd_s3.model.checksum import ALGORITHMS
 from tusd_s3.model.concat import PARTIAL
 from tusd_s3.model.upload import Upload, UploadState
+from tusd_s3.protocol.checksum import Trailers, no_trailers, parse_verification
 from tusd_s3.protocol.concat import concat_of, final_name, parse_final, refuse_bytes
 from tusd_s3.protocol.fields import Fields
 from tusd_s3.protocol.headers import http_date, parse_integer, parse_metadata
@@ -60,6 +64,8 @@ EXTENSIONS: Final = (
     "creation-defer-length",
     "termination",
     "expiration",
+    "checksum",
+    "checksum-trailer",
     "concatenation",
 )
 
@@ -93,13 +99,15 @@ def check_version(method: str, fields: Fields) -> None:
         raise UnsupportedVersion
 
 
-def parse_create(fields: Fields, *, max_bytes: int) -> CreateRequest:
-    """Read a POST (tus creation, creation-with-upload, creation-defer-length, concatenation).
+def parse_create(
+    fields: Fields, *, max_bytes: int, trailers: Trailers = no_trailers
+) -> CreateRequest:
+    """Read a POST (tus creation, creation-with-upload, creation-defer-length, checksum,
+    concatenation).
 
-    `max_bytes`: longest upload allowed. Raises InvalidHeader, HeaderTooLong, UploadTooLarge,
-    BodyTooLong, FinalUpload.
+    `max_bytes`: longest upload allowed. `trailers`: of the request, once its body was read.
+    Raises InvalidHeader, HeaderTooLong, UploadTooLarge, BodyTooLong, FinalUpload.
     """
-    _refuse_checksum(fields)
     concat = concat_of(fields)
     sources = () if concat in ("", PARTIAL) else parse_final(concat)
     body_length = _parse_first_chunk(fields)
@@ -115,20 +123,21 @@ def parse_create(fields: Fields, *, max_bytes: int) -> CreateRequest:
         metadata=metadata,
         body_length=body_length,
         name=final_name(fields, sources) if sources else creation_name(fields),
+        verification=parse_verification(fields, trailers) if body_length != 0 else None,
         concat=concat,
         sources=sources,
     )
 
 
-def parse_append(fields: Fields) -> AppendRequest:
-    """Read a PATCH (tus core; creation-defer-length for a length it declares).
+def parse_append(fields: Fields, *, trailers: Trailers = no_trailers) -> AppendRequest:
+    """Read a PATCH (tus core, checksum; creation-defer-length for a length it declares).
 
-    The maximum is the engine's to check, which knows whether the length is news. Raises
-    WrongContentType, InvalidHeader, HeaderTooLong, LengthConflict, BodyTooLong.
+    `trailers`: of the request, once its body was read. The maximum is the engine's to check, which
+    knows whether the length is news. Raises WrongContentType, InvalidHeader, HeaderTooLong,
+    LengthConflict, BodyTooLong.
     """
     if not _is_body_type(fields):
         raise WrongContentType
-    _refuse_checksum(fields)
     offset = _integer(fields, "Upload-Offset")
     if offset is None:
         raise InvalidHeader("Upload-Offset", "expected on every PATCH, but it is missing")
@@ -136,6 +145,7 @@ def parse_append(fields: Fields) -> AppendRequest:
         offset=offset,
         declared_length=_integer(fields, "Upload-Length"),
         body_length=_parse_body_length(fields),
+        verification=parse_verification(fields, trailers),
     )
 
 
@@ -173,12 +183,6 @@ def _parse_body_length(fields: Fields) -> int | None:
 def _is_body_type(fields: Fields) -> bool:
     media_type, _, _ = (fields.get("Content-Type") or "").partition(";")
     return media_type.strip(" \t").lower() == _BODY_TYPE
-
-
-def _refuse_checksum(fields: Fields) -> None:
-    announced = (fields.get_list("Trailer") or "").lower()
-    if "Upload-Checksum" in fields or "upload-checksum" in announced:
-        raise InvalidHeader("Upload-Checksum", "this server does not offer checksums")
 
 
 def render_created(location: str, upload: Upload) -> Response:
@@ -219,6 +223,7 @@ def render_options(*, max_bytes: int) -> Response:
         ("Tus-Version", VERSION),
         ("Tus-Extension", ",".join(EXTENSIONS)),
         ("Tus-Max-Size", str(max_bytes)),
+        ("Tus-Checksum-Algorithm", ",".join(ALGORITHMS)),
     )
 
 

@@ -7,8 +7,8 @@
   uvicorn lets it go on with whatever follows. We speak no other protocol, so the offer is declined:
   the head is parsed again without it (RFC 9110, 7.8: a server may ignore Upgrade).
 - *Trailers are added to the request's headers*, where a late `Upload-Offset` would be taken for the
-  one that was checked. Here they are dropped (RFC 9110, 6.5.1: only what is known to be safe may
-  be merged).
+  one that was checked. Here they are kept apart, and only the one that we know the meaning of (RFC
+  9110, 6.5.1: only what is known to be safe may be merged).
 - *What it has read of a body when the connection ends is dropped*, up to 320 KiB of it. Here the
   application finds it in the request's scope, and stores it.
 - *A client that sends a request and then closes its sending side gets no response.* Here it does:
@@ -24,8 +24,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tusd_s3 import limits
-from tusd_s3.app.body import UNREAD_KEY
-from tusd_s3.protocol import tus1
+from tusd_s3.app.body import TRAILERS_KEY, UNREAD_KEY
+from tusd_s3.protocol import checksum, tus1
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -59,6 +59,7 @@ _TOO_LONG: Final = _plain_response(
 _MALFORMED: Final = _plain_response(
     "400 Bad Request", "bad_request: This is not a well-formed HTTP/1.1 request.\n"
 )
+_TRAILER: Final = checksum.FIELD.lower().encode("ascii")
 _OFFER_HEADERS: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
 
@@ -132,9 +133,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return b"\r\n".join([*lines, b"", b""])
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; or, after the head, a trailer, which is dropped."""
+        """A header; or, after the head, a trailer."""
         if self._awaits_head:
             super().on_header(name, value)
+        elif name.lower() == _TRAILER:
+            trailers: list[tuple[bytes, bytes]]
+            trailers = self.scope.setdefault(TRAILERS_KEY, [])  # type: ignore[typeddict-item] # ours
+            trailers.append((_TRAILER, value))
 
     def on_headers_complete(self) -> None:
         """A head is whole. One with an offer will come again without it."""

@@ -113,3 +113,16 @@ def test_a_parked_tail_stays_while_its_record_may_need_it(listing: Listing | Non
         assert expiry.can_do_without_tail(parked, "u") is not listing.is_held
     can = expiry.can_do_without_tail(listing, "t")
     assert can is (listing is None or (listing.upload is not None and not listing.is_held))
+
+
+@given(lifetimes, st.floats(0, 0.999))
+def test_what_s3_dates_to_the_millisecond_lives_no_longer_than_its_record(
+    lifetime_s: float, fraction_s: float
+) -> None:
+    """A record ends in whole seconds. If the parts lived on for the rest of the second, an upload
+    that has just expired would come back, without its tail."""
+    stored_at_s = NOW_S + fraction_s
+    record_ends_at_s = int(stored_at_s + lifetime_s)
+    upload = replace(UPLOAD, expires_at_s=0)
+    stored = Recovered(upload=upload, etags=["e"], changed_at_s=stored_at_s)
+    assert stored.alive_until_s(lifetime_s) <= record_ends_at_s

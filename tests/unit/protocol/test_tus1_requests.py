@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.checksums import checksum_of
 from tusd_s3 import limits
 from tusd_s3.errors import (
     BodyTooLong,
@@ -17,7 +20,9 @@ from tusd_s3.errors import (
     UploadTooLarge,
     WrongContentType,
 )
+from tusd_s3.model.checksum import ALGORITHMS, BodyDigest, Checksum
 from tusd_s3.protocol import tus1
+from tusd_s3.protocol.checksum import parse_checksum
 from tusd_s3.protocol.fields import Fields
 from tusd_s3.protocol.message import AppendRequest, CreateRequest
 
@@ -193,20 +198,69 @@ def test_line_23_a_concatenation_is_ignored_outside_of_post(concat: str) -> None
     assert append({"upload-concat": concat}) == append({})
 
 
+SHA1 = "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0="
+FIRST_CHUNK = {**OCTETS, "upload-length": "1", "content-length": "1"}
+
+
+def test_line_20_a_checksum_is_what_the_body_must_agree_with() -> None:
+    for request in (
+        append({"upload-checksum": SHA1}),
+        create({**FIRST_CHUNK, "upload-checksum": SHA1}),
+    ):
+        assert request.verification is not None
+        assert request.verification.algorithm == "sha1"
+        digest = hashlib.sha1(b"hello world", usedforsecurity=False).digest()
+        assert request.verification.expected() == Checksum("sha1", digest)
+    assert append({}).verification is None
+
+
+def test_line_20_without_a_first_chunk_there_is_nothing_to_check() -> None:
+    assert create({"upload-length": "1", "upload-checksum": SHA1}).verification is None
+
+
+@pytest.mark.parametrize("text", ["", "sha1", "sha1 x", "sha1  " + SHA1[5:], "md5 " + SHA1[5:]])
+def test_line_20_what_is_no_checksum_is_refused(text: str) -> None:
+    for parse in (append, lambda headers: create({**FIRST_CHUNK, **headers})):
+        with pytest.raises(InvalidHeader, match="Upload-Checksum"):
+            parse({"upload-checksum": text})
+
+
+@given(algorithm=st.sampled_from(ALGORITHMS), body=st.binary(max_size=99), at=st.integers(0, 99))
+def test_line_20_a_digest_is_the_same_however_the_body_was_cut(
+    algorithm: str, body: bytes, at: int
+) -> None:
+    text = checksum_of(body, algorithm)
+    for known in (algorithm, None):
+        digest = BodyDigest(known)
+        digest.update(body[:at])
+        digest.update(body[at:])
+        assert digest.agrees_with(parse_checksum(text))
+        digest.update(b"more")
+        assert not digest.agrees_with(parse_checksum(text))
+
+
 @pytest.mark.parametrize(
-    "headers",
-    [
-        {"upload-checksum": "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0="},
-        {"upload-checksum": ""},
-        {"trailer": "Upload-Checksum"},
-        {"trailer": "x-other, upload-checksum"},
-    ],
+    "announced", ["Upload-Checksum", "x-other, upload-checksum", "UPLOAD-CHECKSUM,"]
 )
-def test_line_20_a_checksum_that_nobody_would_compute_is_refused(headers: dict[str, str]) -> None:
-    with pytest.raises(InvalidHeader, match="Upload-Checksum"):
-        append(headers)
-    with pytest.raises(InvalidHeader, match="Upload-Checksum"):
-        create({"upload-length": "1", **headers})
+def test_line_21_an_announced_checksum_is_read_behind_the_body(announced: str) -> None:
+    trailers = Fields([(b"upload-checksum", SHA1.encode())])
+    headers = fields({**OCTETS, "upload-offset": "0", "trailer": announced})
+    verification = tus1.parse_append(headers, trailers=lambda: trailers).verification
+    assert verification is not None
+    assert verification.algorithm is None
+    assert verification.expected() == parse_checksum(SHA1)
+
+
+def test_line_21_one_that_does_not_come_is_an_error_then() -> None:
+    verification = append({"trailer": "Upload-Checksum"}).verification
+    assert verification is not None
+    with pytest.raises(InvalidHeader, match="expected behind the body"):
+        verification.expected()
+
+
+def test_line_21_there_is_one_place_for_it() -> None:
+    with pytest.raises(InvalidHeader, match="not both"):
+        append({"trailer": "Upload-Checksum", "upload-checksum": SHA1})
 
 
 def test_line_21_other_trailers_are_nobodys_business() -> None:

@@ -108,9 +108,10 @@ def test_line_2_options_say_what_the_server_can_do() -> None:
         "Tus-Version": "1.0.0",
         "Tus-Extension": (
             "creation,creation-with-upload,creation-defer-length,termination,expiration,"
-            "concatenation"
+            "checksum,checksum-trailer,concatenation"
         ),
         "Tus-Max-Size": "1000",
+        "Tus-Checksum-Algorithm": "sha1,md5,sha256,sha512,crc32,crc32c",
     }
 
 

@@ -184,8 +184,11 @@ class RedisRecords:
             calls = (self._bulk if changes.tail else self._client).pipeline(transaction=False)
             if changes.tail:
                 key = self._keys.tail(before.id, held.token, base)
+                if append_at == 0:
+                    # With its end from the first moment on: the script may never come to run.
+                    life_ms = max(1, expire_at_ms - int(time.time() * 1000))
+                    calls.set(key, b"", px=life_ms, nx=True)
                 calls.setrange(key, append_at, b"".join(changes.tail))
-                calls.pexpireat(key, expire_at_ms)  # also if the script never comes to run
             calls.evalsha(scripts.COMMIT.sha, len(keys), *keys, *args)
             answer: bytes = (await calls.execute())[-1]
             return answer

@@ -13,11 +13,11 @@ Rules that all of them keep:
 KEYS are always record, parts, lease, waiting. The tail's name is made from the record inside the
 script; it shares the record's hash tag, hence its slot.
 
-Fields of the record: key, length, metadata, expires, layout, parts, multipart, recovery, state,
-base and tail (first offset and length of the tail), parked (name of the S3 object that holds the
-tail), concat and join (of partial and final uploads), holder (token of the last acquisition), step
-(its last commit), held (whether the lease was not given up yet), checked (the run of Redis in
-which the record was last known to be true).
+Fields of the record: key, length, metadata, expires, layout, parts, multipart, starting, recovery,
+staged, state, base and tail (first offset and length of the tail), parked (name of the S3 object
+that holds the tail), concat and join (of partial and final uploads), holder (token of the last
+acquisition), step (its last commit), held (whether the lease was not given up yet), checked (the
+run of Redis in which the record was last known to be true).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from tusd_s3.ports import Changes
 
 T = TypeVar("T")
 
-FORMAT = "2"
+FORMAT = "3"
 """Version of the record's form; a record of another form is not guessed at."""
 
 
@@ -33,6 +33,7 @@ def dump(upload: Upload) -> list[str]:
         "multipart": upload.multipart_id or "",
         "starting": str(int(upload.is_starting)),
         "recovery": str(int(upload.recovery_stored)),
+        "staged": str(int(upload.is_staged)),
         "state": upload.state.value,
         "base": str(upload.parts_bytes),
         "tail": str(upload.tail_bytes),
@@ -80,6 +81,7 @@ def _load_fields(upload_id: UploadId, fields: dict[str, str]) -> Upload:
         multipart_id=fields["multipart"] or None,
         is_starting=fields["starting"] == "1",
         recovery_stored=fields["recovery"] == "1",
+        is_staged=fields["staged"] == "1",
         state=UploadState(fields["state"]),
         parked=fields["parked"] or None,
         concat=fields.get("concat", ""),
@@ -101,6 +103,7 @@ def apply(upload: Upload, changes: Changes) -> Upload:
         multipart_id=_or(changes.multipart_id, upload.multipart_id),
         is_starting=_or(changes.is_starting, upload.is_starting),
         recovery_stored=_or(changes.recovery_stored, upload.recovery_stored),
+        is_staged=_or(changes.is_staged, upload.is_staged),
         state=_or(changes.state, upload.state),
         expires_at_s=_or(changes.expires_at_s, upload.expires_at_s),
         parked=_or(changes.parked, upload.parked) if stays_parked else None,
@@ -123,6 +126,7 @@ def dump_changes(changes: Changes, after: Upload) -> list[str]:
         "multipart": changes.multipart_id,
         "starting": None if changes.is_starting is None else str(int(changes.is_starting)),
         "recovery": None if changes.recovery_stored is None else str(int(changes.recovery_stored)),
+        "staged": None if changes.is_staged is None else str(int(changes.is_staged)),
         "state": None if changes.state is None else changes.state.value,
         "expires": None if changes.expires_at_s is None else str(changes.expires_at_s),
         "join": changes.join,

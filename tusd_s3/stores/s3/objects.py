@@ -21,6 +21,7 @@ from tusd_s3.stores.s3.failures import UnknownConditionError, translated
 from tusd_s3.stores.s3.recovery import (
     DOCUMENT_MAX_BYTES,
     ParkedTail,
+    Statement,
     StoredPart,
     contiguous_parts,
     dump_recovery,
@@ -178,9 +179,9 @@ class S3Objects:
         async with self.calling():
             await self._client.delete_object(Bucket=self._bucket, Key=key)
 
-    async def put_recovery(self, upload: Upload) -> None:
+    async def put_recovery(self, upload: Upload, vouched: Sequence[str] | None) -> None:
         """See `ports.Objects.put_recovery`."""
-        document = dump_recovery(upload)
+        document = dump_recovery(upload, vouched)
         async with self.calling():
             await self._client.put_object(
                 Bucket=self._bucket,
@@ -191,31 +192,33 @@ class S3Objects:
 
     async def recover(self, upload_id: UploadId, known: Upload | None = None) -> Recovered | None:
         """See `ports.Objects.recover`."""
-        stated, tail = await self._read_recovery(upload_id)
-        if stated is not None and (found := await self._survey(stated, tail)) is not None:
+        stated = await self._read_recovery(upload_id)
+        if stated is not None and (found := await self._survey(stated)) is not None:
             return found
         if known is None or known.multipart_id is None:
             return None
-        if stated is not None and stated.multipart_id == known.multipart_id:
+        if stated is not None and stated.upload.multipart_id == known.multipart_id:
             return None
-        return await self._survey(known, None)
+        # Of a staged upload nobody vouches for any part then, but those that the record has.
+        return await self._survey(Statement(known, vouched=() if known.is_staged else None))
 
-    async def _read_recovery(self, upload_id: UploadId) -> tuple[Upload | None, ParkedTail | None]:
+    async def _read_recovery(self, upload_id: UploadId) -> Statement | None:
         document = await self._read(recovery_key(self._prefix, upload_id), DOCUMENT_MAX_BYTES)
         if document is None:
-            return None, None
+            return None
         try:
             return load_recovery(upload_id, document)
         except ValueError:
             logger.error("upload %s: its recovery object cannot be read", upload_id)
-            return None, None
+            return None
 
-    async def _survey(self, upload: Upload, tail: ParkedTail | None) -> Recovered | None:
-        """What is stored of `upload`; None if nothing."""
+    async def _survey(self, stated: Statement) -> Recovered | None:
+        """What is stored of an upload; None if nothing."""
+        upload, tail = stated.upload, stated.tail
         listed = await self._list_parts(upload)
         if listed is None:
             return await self._recover_complete(upload)
-        parts = contiguous_parts(upload, listed)
+        parts = contiguous_parts(stated, listed)
         found = replace(upload, parts=len(parts), tail_bytes=0, parked=None)
         if (
             tail is not None

@@ -9,7 +9,7 @@ everything, it, ListParts and the parked tail say what is durable.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,8 +17,9 @@ from tusd_s3.model.layout import PartLayout
 from tusd_s3.model.objects import OWN_FOLDER
 from tusd_s3.model.upload import Upload, UploadId
 
-DOCUMENT_MAX_BYTES = 64 * 1024
-"""What is read of a recovery object: its longest field, the metadata, is bounded far below."""
+DOCUMENT_MAX_BYTES = 1024 * 1024
+"""What is read of a recovery object. Its longest field is a list of up to 10,000 ETags of 34
+characters; beside it the metadata, which is bounded far below."""
 
 DIRECTORY = OWN_FOLDER
 """Below the object prefix; no upload's key may begin with it."""
@@ -46,12 +47,25 @@ class ParkedTail:
     size: int
 
 
-def dump_recovery(upload: Upload) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a recovery object says.
+
+    upload: with no parts and no tail yet. tail: the one in S3, if there is one.
+    vouched: see `ports.Objects.put_recovery`.
+    """
+
+    upload: Upload
+    tail: ParkedTail | None = None
+    vouched: tuple[str, ...] | None = None
+
+
+def dump_recovery(upload: Upload, vouched: Sequence[str] | None) -> bytes:
     """JSON with everything of the record that S3 does not know."""
     tail = {"name": upload.parked, "base": upload.parts_bytes, "size": upload.tail_bytes}
     return json.dumps(
         {
-            "v": 1,
+            "v": 2,
             "id": upload.id,
             "key": upload.key,
             "multipart_id": upload.multipart_id,
@@ -59,21 +73,23 @@ def dump_recovery(upload: Upload) -> bytes:
             "length": upload.length,
             "metadata": upload.metadata,
             "expires_at_s": upload.expires_at_s,
+            "vouched": None if vouched is None else list(vouched),
             "tail": tail if upload.parked else None,
             "concat": upload.concat,
         }
     ).encode()
 
 
-def load_recovery(upload_id: UploadId, document: bytes) -> tuple[Upload, ParkedTail | None]:
-    """The upload of a recovery object, with no parts and no tail yet, and the tail it speaks of.
+def load_recovery(upload_id: UploadId, document: bytes) -> Statement:
+    """What a recovery object says: the inverse of `dump_recovery`.
 
-    Inverse of `dump_recovery`. Raises ValueError for what is not this upload's recovery object.
+    Raises ValueError for what is not this upload's recovery object.
     """
     fields = json.loads(document)
     try:
-        if fields["v"] != 1 or fields["id"] != upload_id:
+        if fields["v"] != 2 or fields["id"] != upload_id:
             raise ValueError("another form, or another upload's")
+        vouched, tail = fields["vouched"], fields["tail"]
         upload = Upload(
             id=upload_id,
             key=str(fields["key"]),
@@ -83,12 +99,16 @@ def load_recovery(upload_id: UploadId, document: bytes) -> tuple[Upload, ParkedT
             layout=PartLayout.parse(fields["layout"]),
             multipart_id=None if fields["multipart_id"] is None else str(fields["multipart_id"]),
             recovery_stored=True,
+            is_staged=vouched is not None,
             concat=str(fields.get("concat", "")),
         )
-        tail = fields["tail"]
-        if tail is None:
-            return upload, None
-        return upload, ParkedTail(str(tail["name"]), int(tail["base"]), int(tail["size"]))
+        return Statement(
+            upload=upload,
+            tail=None
+            if tail is None
+            else ParkedTail(str(tail["name"]), int(tail["base"]), int(tail["size"])),
+            vouched=None if vouched is None else tuple(map(str, vouched)),
+        )
     except (KeyError, TypeError) as error:
         raise ValueError("a field is missing or of another kind") from error
 
@@ -103,17 +123,20 @@ class StoredPart:
     modified: datetime
 
 
-def contiguous_parts(upload: Upload, listed: Iterable[StoredPart]) -> list[StoredPart]:
+def contiguous_parts(stated: Statement, listed: Iterable[StoredPart]) -> list[StoredPart]:
     """The parts that are stored in a row from the first one, each with its full size.
 
     A part of another size is not trusted, nor anything behind it; only the one that ends the
-    upload may be short. A store that lists a number twice (SeaweedFS) means the newest.
+    upload may be short. Nor is one that had to be vouched for, and is not. A store that lists a
+    number twice (SeaweedFS) means the newest.
     """
+    upload, vouched = stated.upload, stated.vouched
     if upload.is_final:
         return []  # its parts are of another layout; they are made again, from what S3 has
     newest: dict[int, StoredPart] = {}
     for part in sorted(listed, key=lambda part: part.modified):
-        newest[part.number] = part
+        if vouched is None or vouched[part.number - 1 : part.number] == (part.etag,):
+            newest[part.number] = part
     row: list[StoredPart] = []
     while (following := newest.get(len(row) + 1)) is not None:
         if following.size != _size(upload, following):

@@ -1,0 +1,63 @@
+"""Servers that all modules here share: they ask little of them, and each start takes a second."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.conftest import IMPATIENT
+from tests.support.hosting import served_alone
+from tests.support.server import ServerProcess, StoreSettings
+from tests.support.wire_bytes import Peer
+
+
+@pytest.fixture(scope="package")
+def stores(all_stores: StoreSettings) -> StoreSettings:
+    """A corner of the stores that is this package's own."""
+    name = secrets.token_hex(4)
+    return replace(all_stores, object_prefix=f"{name}/", redis_prefix=f"{name}:")
+
+
+@pytest.fixture(scope="package")
+def server(
+    stores: StoreSettings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    """A server as its command starts it."""
+    log = tmp_path_factory.mktemp("by-hand") / "server.log"
+    server = ServerProcess(stores, log, IMPATIENT)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="package")
+def peer(server: ServerProcess) -> Peer:
+    """That server, in bytes."""
+    return Peer(("127.0.0.1", server.port))
+
+
+@pytest.fixture(scope="package")
+def guarded(stores: StoreSettings) -> Iterator[Peer]:
+    """A server over the same uploads with a maximum of 100 bytes, two origins that may send
+    cookies, no proxy to believe, and little patience for an upload that is held elsewhere."""
+    with served_alone(
+        stores,
+        max_size="100",
+        trusted_proxies="10.1.2.3",
+        cors_allow_origin="https://app.example,http://localhost:3000",
+        cors_allow_credentials=True,
+        cors_allow_headers="X-Mine",
+        cors_expose_headers="X-Ours",
+        lease_ttl="30s",
+        lease_wait="300ms",
+    ) as port:
+        yield Peer(("127.0.0.1", port))
+
+
+@pytest.fixture
+def offered(peer: Peer) -> set[str]:
+    """The extensions that the server says it has."""
+    return peer.ask("OPTIONS /files/ HTTP/1.1", "Host: tus").tokens("tus-extension")
