@@ -14,6 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Final
 
 from tusd_s3 import errors
@@ -69,11 +70,13 @@ class Finals:
         held = await self._records.create_held(upload)
         try:
             known = await self._records.claim(request.name, upload, instead_of=known)
-            if known == upload.id:
-                self._begin(upload.id, self._work_on(held))
-        finally:
-            if upload.id not in self._work:
-                await self._forget(held)
+        except errors.UploadError:
+            await self._forget(held)
+            raise
+        if known == upload.id:
+            self._begin(upload.id, self._work_on(held))
+        else:
+            await self._forget(held)
         return await self._drive_until(known, due_s)
 
     async def drive(self, upload_id: UploadId, patience_s: float) -> Upload:
@@ -110,13 +113,23 @@ class Finals:
             await self._records.forget(held)
         except errors.UploadError as error:
             logger.warning("upload %s: a refused creation stays: %s", held.upload.id, error.code)
+        finally:
+            await self._let_go(held)
 
     # --- waiting --------------------------------------------------------------------------------
 
     def _begin(self, upload_id: UploadId, work: Coroutine[object, object, Upload]) -> None:
         task = self._tasks.spawn(work)
         self._work[upload_id] = task
-        task.add_done_callback(lambda _: self._work.pop(upload_id))
+        task.add_done_callback(partial(self._ended, upload_id))
+
+    def _ended(self, upload_id: UploadId, task: asyncio.Task[Upload]) -> None:
+        # A repeated POST may have found the name, and begun to wait, before its owner began.
+        if self._work.get(upload_id) is task:
+            del self._work[upload_id]
+        # Whoever waits gets the error; but perhaps nobody does any more.
+        if not task.cancelled() and isinstance(error := task.exception(), errors.UploadError):
+            logger.info("upload %s: not put together: %s", upload_id, error.code)
 
     async def _drive_until(self, upload_id: UploadId, due_s: float) -> Upload:
         if upload_id not in self._work:
@@ -178,11 +191,14 @@ class Finals:
                 await self._remove(held)
                 raise errors.UploadNotFound from error
         finally:
-            if not held.released:
-                await self._records.release(held)
+            await self._let_go(held)
         # They go when their time is over, not while the answer is on its way.
         self._tasks.spawn(self._desk.sources.let_go(ids))
         return whole
+
+    async def _let_go(self, held: Held) -> None:
+        if not held.released:
+            await self._records.release(held)
 
     async def _run(self, assembly: Assembly) -> Upload:
         self._assemblies.add(assembly)
