@@ -164,6 +164,24 @@ def test_line_22_a_final_is_terminated_while_it_is_made(
     assert_made_of(world, second, BODIES)
 
 
+def test_line_25_a_final_whose_partial_is_terminated_is_gone_without_a_trace(
+    elsewhere: StoreSettings, s3_proxy: S3Proxy, start_server: StartServer, bucket: Bucket
+) -> None:
+    world = world_of(start_server(over=elsewhere, **QUICK), bucket)
+    paths = partials_of(world)
+    hold = Hold()
+    s3_proxy.fail(S3Call.GET_OBJECT, hold, key_part=id_of(paths[3]))
+    final = new_final(world.client, paths)
+    hold.wait_until_reached()
+    assert world.client.delete(paths[3]).status == 204
+    hold.release()
+    eventually(lambda: world.client.head(final).status == 404, what="the final is gone")
+    assert_goes(world, final)
+    for path in paths[:3]:
+        assert world.client.delete(path).status == 204
+    assert_only_finished_objects(world, [])
+
+
 # --- servers that die
 
 

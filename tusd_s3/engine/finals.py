@@ -154,13 +154,13 @@ class Finals:
     async def _acquire(self, upload_id: UploadId) -> Held:
         """The lease, once nobody else has it: whoever has it is left alone.
 
-        Raises UploadLocked when that takes longer than anybody waits.
+        Raises UploadLocked, or StateUnavailable, when that takes longer than anybody waits.
         """
         due_s = time.monotonic() + self._desk.options.concatenation_wait_s
         while not self._draining.is_set():
             try:
                 return await self._desk.recovering.acquire_idle(upload_id)
-            except errors.UploadLocked:
+            except (errors.UploadLocked, errors.StateUnavailable):
                 if time.monotonic() >= due_s:
                     raise
             await _event_or_timeout(self._draining, LOOK_AGAIN_S)
