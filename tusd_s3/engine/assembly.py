@@ -245,6 +245,7 @@ class Assembly:
         self, flights: deque[asyncio.Task[str]], count: int, stop: asyncio.Task[bool]
     ) -> None:
         """Wait until fewer than `count` are under way, and record what landed now and then."""
+        interval_s = self._desk.options.checkpoint_interval_s
         while True:
             if self._stopped.is_set():
                 raise AssemblyInterruptedError
@@ -252,12 +253,14 @@ class Assembly:
                 if task.done() and not task.cancelled() and (error := task.exception()):
                     raise error
             running = [task for task in flights if not task.done()]
-            if time.monotonic() - self._recorded_at_s >= self._desk.options.checkpoint_interval_s:
+            if time.monotonic() - self._recorded_at_s >= interval_s:
                 await self._record(flights)
                 await self._keep_sources()
             if len(running) < count:
                 return
-            await asyncio.wait((*running, stop), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                (*running, stop), timeout=interval_s, return_when=asyncio.FIRST_COMPLETED
+            )
 
     async def _record(self, flights: deque[asyncio.Task[str]]) -> None:
         etags: list[str] = []
