@@ -121,6 +121,7 @@ class Assembly:
                 # Its parts are too long to pass through the server.
                 await self._start_over()
                 continue
+            copied = self._copies_parts  # before this try shows whether the store can
             try:
                 return await self._put_together()
             except errors.UploadNotFound:  # S3 dropped the multipart upload on its own
@@ -128,7 +129,7 @@ class Assembly:
             except errors.NoSuchObject as error:
                 raise SourceGoneError from error
             except errors.StorageRefused as error:
-                if self._plan.is_equal and not self._copies_parts:
+                if self._plan.is_equal and not copied:
                     raise
                 logger.warning("upload %s: goes on without copies: %s", self._id, error.code)
                 self._may_copy = False
