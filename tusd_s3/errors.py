@@ -8,6 +8,9 @@ and dashboards match on it, so a code is never renamed or reused.
     ├── RequestError            the request is wrong; nothing was changed by it
     │   ├── InvalidHeader           400  invalid_header
     │   ├── LengthConflict          400  length_conflict
+    │   ├── UnusablePartial         400  unusable_partial
+    │   ├── UnfinishedPartial       400  unfinished_partial
+    │   ├── FinalUpload             403  final_upload
     │   ├── NotFound                404  not_found
     │   ├── UploadNotFound          404  upload_not_found
     │   ├── MethodNotAllowed        405  method_not_allowed
@@ -81,6 +84,28 @@ class LengthConflict(RequestError):
 
     code = "length_conflict"
     sentence = "Upload-Length differs from the length declared before, or is below the offset."
+
+
+class UnusablePartial(RequestError):
+    """A final upload names what is no partial upload of this server (tus concatenation)."""
+
+    code = "unusable_partial"
+    sentence = "A final upload is made of partial uploads; one of those named is none, or is gone."
+
+
+class UnfinishedPartial(RequestError):
+    """A final upload names a partial one that lacks bytes (tus concatenation)."""
+
+    code = "unfinished_partial"
+    sentence = "A final upload is made of finished partial uploads; one of those named is not."
+
+
+class FinalUpload(RequestError):
+    """A final upload takes no bytes of its own (tus concatenation: 403)."""
+
+    status = 403
+    code = "final_upload"
+    sentence = "A final upload is made of its partial uploads and takes no bytes of its own."
 
 
 class NotFound(RequestError):

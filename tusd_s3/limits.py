@@ -31,6 +31,10 @@ S3_KEY_MAX_BYTES: Final = 1024
 S3_USER_METADATA_MAX_BYTES: Final = 2 * KIB
 """Sum of the bytes of all user metadata keys and values of an object."""
 
+COPY_SIZE_BYTES: Final = 256 * MIB
+"""The longest UploadPartCopy where there are part numbers enough for it: a second or two of S3's
+time, so that many run side by side and none meets a timeout. S3 takes 5 GiB."""
+
 # --- Parts and tails ----------------------------------------------------------------------------
 
 PART_SIZE_MAX_BYTES: Final = 128 * MIB
@@ -63,6 +67,13 @@ METADATA_KEY_MAX_BYTES: Final = 256
 HEADER_MAX_BYTES: Final = 1 * KIB
 """Any other protocol header."""
 
+CONCAT_MAX_BYTES: Final = 8 * KIB
+"""Upload-Concat as sent. HEAD gives it back, and common proxies allow 8 KiB for a header line."""
+
+CONCAT_PARTIALS_MAX: Final = 256
+"""Partial uploads of one final one. With a path of a few letters before each id, that is what the
+header holds; each is held and read on its own when the final is made."""
+
 IDEMPOTENCY_KEY_MIN_BYTES: Final = 16
 """A shorter Idempotency-Key may be chosen twice, or guessed; a UUID has 36."""
 
@@ -91,6 +102,8 @@ KEY_TEMPLATE_MAX_BYTES: Final = 256
 
 assert S3_PART_SIZE_MIN_BYTES <= PART_SIZE_MAX_BYTES <= S3_PART_SIZE_MAX_BYTES
 assert PART_SIZE_MAX_BYTES <= REDIS_STRING_MAX_BYTES, "a tail may hold a whole part"
+assert 2 * S3_PART_SIZE_MIN_BYTES <= COPY_SIZE_BYTES <= S3_PART_SIZE_MAX_BYTES
+assert CONCAT_PARTIALS_MAX * (UPLOAD_ID_CHARS + 1) <= CONCAT_MAX_BYTES
 assert 10**INTEGER_DIGITS_MAX < 2**63
 assert PART_SIZE_MAX_BYTES * S3_PARTS_MAX < 10**INTEGER_DIGITS_MAX
 assert UPLOAD_ID_CHARS == -(-UPLOAD_ID_BYTES * 8 // 6)

@@ -126,6 +126,7 @@ class Changes:
     expires_at_s: int | None = None
     parked: str | None = None
     unparked: bool = False
+    join: str | None = None
     verified: bool = False
 
 
@@ -177,6 +178,10 @@ class UploadRecords(Protocol):
         `instead_of`); the id of the upload that it means."""
         ...
 
+    async def named(self, name: str) -> UploadId | None:
+        """The upload that `name` means since it was claimed; None if it means none."""
+        ...
+
     async def restore(self, upload: Upload, etags: Sequence[str]) -> None:
         """Store a record again that was lost, unless there is one by now."""
         ...
@@ -195,7 +200,9 @@ class UploadRecords(Protocol):
         ...
 
     async def inspect(self, upload_id: UploadId) -> Upload:
-        """Read the record, after a live holder let go. Raises as `acquire` does; takes no lease."""
+        """Read the record, after a live holder let go. Raises as `acquire` does; takes no lease.
+
+        A final upload's holder is left alone: nothing that it has in hand changes the offset."""
         ...
 
     async def peek(self, upload_id: UploadId) -> Upload | None:

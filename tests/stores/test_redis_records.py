@@ -430,3 +430,27 @@ async def test_a_tail_whose_commit_never_ran_goes_by_itself(tmp_path: Path, move
         [tail] = [key for key in await workers.keys() if ":tail:" in key]
         assert await client.get(tail) == b"abc"
         assert 0 < await client.pttl(tail) <= 100_000
+
+
+async def test_inspecting_a_final_upload_leaves_its_holder_alone(workers: Workers) -> None:
+    """And whoever inspects it does not wait: nothing that the holder has in hand changes it."""
+    holder, newcomer = await workers.start(), await workers.start(wait_s=0.1)
+    final = replace(new_upload(), concat="final;/files/x")
+    held = await holder.create_held(final)
+    stopped: list[StopReason] = []
+    held.listen(stopped.append, lambda _: None)
+    assert await newcomer.inspect(final.id) == final
+    with pytest.raises(errors.UploadLocked):  # which the message would have overtaken
+        await newcomer.acquire(final.id, disturb=False)
+    await asyncio.sleep(TTL_S / 2)  # a renewal would tell as well
+    assert stopped == []
+    await holder.commit(held, Changes(state=UploadState.COMPLETE), release=True)
+    assert (await newcomer.inspect(final.id)).offset == final.length
+
+
+async def test_a_name_is_read_without_being_claimed(records: RedisRecords) -> None:
+    upload = new_upload()
+    name = secrets.token_hex(8)
+    assert await records.named(name) is None
+    assert await records.claim(name, upload) == upload.id
+    assert await records.named(name) == upload.id

@@ -15,10 +15,11 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answered by the proxy: the call never reaches the store."""
+    """Answered by the proxy: the call never reaches the store. body: None for S3's own error."""
 
     status: int = 503
     code: str = "SlowDown"
+    body: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

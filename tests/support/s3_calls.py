@@ -9,6 +9,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 RECOVERY_FOLDER = ".tus/"
 """In the key of every recovery object."""
 
+PARTIAL_SUFFIX = ".partial"
+"""Ends the key of a partial upload's object, which lies beside them."""
+
 
 class S3Call(StrEnum):
     """Kinds of calls. Those on recovery objects are kinds of their own."""
@@ -32,12 +35,17 @@ class S3Call(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One S3 request. `status` is the store's (or the proxy's) answer, None while there is none."""
+    """One S3 request. `status` is the store's (or the proxy's) answer, None while there is none.
+
+    sent_bytes, answered_bytes: of the bodies, as announced.
+    """
 
     kind: S3Call
     key: str
     part_number: int | None = None
     status: int | None = None
+    sent_bytes: int = 0
+    answered_bytes: int = 0
 
 
 _MULTIPART = {
@@ -74,5 +82,6 @@ def classify(method: str, target: str, headers: dict[str, str]) -> Call:
         return Call(kind, key, part_number=int(number[0]) if number else None)
     if method == "POST" and "uploads" in query:
         return Call(S3Call.CREATE_MULTIPART, key)
-    table = _RECOVERY if RECOVERY_FOLDER in key and method in _RECOVERY else _OBJECT
+    is_recovery = RECOVERY_FOLDER in key and not key.endswith(PARTIAL_SUFFIX)
+    table = _RECOVERY if is_recovery and method in _RECOVERY else _OBJECT
     return Call(table.get(method, S3Call.OTHER), key)

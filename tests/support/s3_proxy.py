@@ -112,6 +112,7 @@ class S3Proxy(Proxy):
         """One exchange after the other; S3 clients do not pipeline."""
         while (head := await _read_head(client[0])) is not None:
             call = classify(head.first_line[0], head.first_line[1], head.headers)
+            call.sent_bytes = head.content_length or 0
             self._calls.append(call)
             fault = self.rules.fault_for(call)
             if not await self._exchange(head, call, fault, client, store):
@@ -156,7 +157,9 @@ async def _answer(
     if head.headers.get("expect", "").lower() != "100-continue":
         await _copy_body(head, client[0], _Withheld())
     call.status = fault.status
-    body = f"<Error><Code>{fault.code}</Code><Message>By the proxy.</Message></Error>".encode()
+    body = fault.body
+    if body is None:
+        body = f"<Error><Code>{fault.code}</Code><Message>By the proxy.</Message></Error>".encode()
     client[1].write(
         b"HTTP/1.1 %d Fault\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n"
         % (fault.status, len(body))
@@ -197,7 +200,7 @@ async def _copy_answer(
     if method != "HEAD" and status not in _BODILESS:
         await _copy_body(head, store, sink)
     await sink.drain()
-    call.status = status
+    call.status, call.answered_bytes = status, head.content_length or 0
 
 
 async def _copy_body(

@@ -20,6 +20,9 @@ _START_WITHIN_S = 30.0
 _STOP_WITHIN_S = 20.0
 _LOG_TAIL_CHARS = 12_000
 
+SWITCH = "(switch)"
+"""Value of an option that takes none."""
+
 LIVE: list[ServerProcess] = []
 """Servers that run now; a failing test shows the end of their logs."""
 
@@ -130,6 +133,14 @@ class ServerProcess:
         self._signal(signal.SIGKILL)
         self._reap()
 
+    @property
+    def most_resident_bytes(self) -> int:
+        """The most memory that the server's process has had at once (with one worker)."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024
+
     def freeze(self) -> None:
         """SIGSTOP."""
         self._signal(signal.SIGSTOP)
@@ -157,7 +168,7 @@ class ServerProcess:
         }
         command = [sys.executable, "-m", "tusd_s3", "serve"]
         for name, value in options.items():
-            command += [f"--{name}", value]
+            command += [f"--{name}"] if value == SWITCH else [f"--{name}", value]
         return command
 
     def _environment(self) -> dict[str, str]:

@@ -119,3 +119,15 @@ def test_a_record_that_lacks_a_field_is_unreadable() -> None:
     del fields["key"]
     with pytest.raises(serialize.UnreadableRecordError):
         loaded(fields)
+
+
+@pytest.mark.parametrize("concat", ["partial", "final; /files/x  http://h/y"])
+def test_what_an_upload_has_to_do_with_others_is_read_as_it_was_written(concat: str) -> None:
+    upload = replace(NEW, concat=concat, join="1/2")
+    assert loaded(fields_of(upload)) == upload
+    changes = Changes(join="3/4")
+    after = serialize.apply(upload, changes)
+    flat = serialize.dump_changes(changes, after)
+    fields = fields_of(upload) | dict(zip(flat[::2], flat[1::2], strict=True))
+    assert loaded(fields).join == after.join == "3/4"
+    assert serialize.apply(upload, Changes()).join == "1/2"

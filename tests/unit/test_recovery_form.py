@@ -137,3 +137,14 @@ def test_the_longest_document_is_read() -> None:
     longest = replace(UPLOAD, metadata="m" * limits.METADATA_MAX_BYTES, key="k" * 1024)
     document = dump_recovery(longest, ['"' + "f" * 32 + '"'] * limits.S3_PARTS_MAX)
     assert len(document) < DOCUMENT_MAX_BYTES
+
+
+def test_what_an_upload_has_to_do_with_others_is_written_down() -> None:
+    upload = replace(UPLOAD, concat="partial")
+    assert load_recovery(ID, dump_recovery(upload, None)).upload == upload
+
+
+def test_parts_of_a_final_upload_are_not_adopted() -> None:
+    """They are of another layout: that one has the same size as in this one proves nothing."""
+    final = replace(UPLOAD, concat="final;/files/x")
+    assert contiguous_parts(Statement(final), [part(1), part(2)]) == []

@@ -107,6 +107,7 @@ def test_line_02_options_tells_what_the_server_can(
         "creation-defer-length",
         "expiration",
         "termination",
+        "concatenation",
     } <= set(extensions.split(","))
     assert ("checksum" in extensions) == ("Tus-Checksum-Algorithm" in response.headers)
 

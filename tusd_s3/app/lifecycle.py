@@ -23,7 +23,7 @@ from tusd_s3.ports_cleanup import Housekeeping, Leftovers
 from tusd_s3.stores.redis import RedisOptions, RedisRecords, check_redis, open_redis
 from tusd_s3.stores.redis.housekeeping import RedisHousekeeping
 from tusd_s3.stores.redis.leases import LeaseOptions
-from tusd_s3.stores.s3 import S3Objects, S3Options, check_bucket, open_s3
+from tusd_s3.stores.s3 import S3Copies, S3Objects, S3Options, check_bucket, open_s3
 from tusd_s3.stores.s3.sweep import S3Leftovers
 
 logger = logging.getLogger("tusd_s3.app")
@@ -32,6 +32,11 @@ logger = logging.getLogger("tusd_s3.app")
 _CLEANUPS_AT_ONCE_MAX: Final = 8
 """Pieces of the clean-up done at the same time: enough to move 2,000 tails within a minute, few
 enough that no upload notices."""
+
+
+_COPIES_AT_ONCE_MAX: Final = 16
+"""Parts that S3 copies at the same time for final uploads: at a hundred MiB a second for each, a
+terabyte in ten minutes. Each occupies a connection that others may need."""
 
 
 class StartupError(Exception):
@@ -93,7 +98,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembly]:
         records = RedisRecords(redis, bulk, settings.redis_key_prefix, leases)
         async with records.running():
             objects = S3Objects(s3, s3_options(settings))
-            uploads = Uploads(records, objects, engine_options(settings))
+            copies = S3Copies(s3, s3_options(settings), objects.calling)
+            uploads = Uploads(records, objects, copies, engine_options(settings))
             try:
                 yield Assembly(
                     uploads,
@@ -181,6 +187,8 @@ def engine_options(settings: Settings) -> EngineOptions:
         body_silence_max_s=settings.network_timeout,
         checkpoint_interval_s=settings.checkpoint_interval,
         completion_wait_s=settings.lease_wait,
+        concatenation_wait_s=settings.concatenation_wait,
+        copies_at_once=max(1, min(_COPIES_AT_ONCE_MAX, settings.s3_connections // 4)),
     )
 
 
@@ -196,5 +204,6 @@ def janitor_options(settings: Settings) -> JanitorOptions:
             key_prefix=settings.s3_object_prefix,
             tail_idle_s=settings.tail_idle,
             memory_bound_bytes=settings.redis_memory_bound,
+            interval_s=settings.cleanup_interval,
         ),
     )

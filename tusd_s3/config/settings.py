@@ -215,6 +215,13 @@ class Settings(BaseSettings):
         ge=0.1, le=3600,
     )  # fmt: skip
 
+    concatenation_wait: Seconds = _setting(
+        _UPLOADS, "DURATION", 45.0,
+        "How long a request that concatenates uploads waits until the whole is there; then it is "
+        "answered, and the work goes on. Less than proxies wait: nginx gives up after 60s.",
+        ge=0, le=3600,
+    )  # fmt: skip
+
     # --- Clean-up
     cleanup_interval: Seconds = _setting(
         _CLEANUP, "DURATION", 60.0,

@@ -38,6 +38,7 @@ class Duty(StrEnum):
     COMPLETION = "complete upload"
     START = "abort multipart upload of unknown id of upload"
     TERMINATION = "finish removal of upload"
+    PARTIAL = "remove used partial upload"
     PARKING = "move idle tail to S3 of upload"
 
 

@@ -55,7 +55,8 @@ class Intake:
 
     def admit(self, upload: Upload, request: AppendRequest) -> Upload:
         """The upload with what the request declares. Raises RequestError if it does not fit."""
-        existing(upload)
+        if existing(upload).is_final:
+            raise errors.FinalUpload
         if request.offset != upload.offset:
             raise errors.OffsetMismatch(upload.offset)
         if request.declared_length is not None:

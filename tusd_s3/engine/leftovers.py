@@ -65,7 +65,7 @@ class LeftoverSweep:
     async def _look_at_upload(self, item: StoredLeftover) -> Deed | None:
         recovered = await self._objects.recover(item.upload_id)
         age_s = time.time() - item.modified_at_s
-        if recovered is None or recovered.upload.state is UploadState.COMPLETE:
+        if recovered is None or _is_finished(recovered.upload):
             return Deed(
                 duty=Duty.RECOVERY,
                 age_s=age_s,
@@ -98,6 +98,8 @@ class LeftoverSweep:
             await self._objects.abort_multipart(upload.key, upload.multipart_id)
         if upload.parked is not None:
             await self._objects.delete_tail(upload.id, upload.parked)
+        if upload.is_partial:
+            await self._objects.delete_object(upload.key)
         await self._objects.delete_recovery(upload.id)
         return True
 
@@ -161,3 +163,8 @@ class LeftoverSweep:
 
     async def _record_of(self, upload_id: UploadId) -> Listing | None:
         return (await self._housekeeping.look_up([upload_id])).get(upload_id)
+
+
+def _is_finished(upload: Upload) -> bool:
+    """Whether its object is its owner's. That of a partial upload goes with the upload."""
+    return upload.state is UploadState.COMPLETE and not upload.is_partial

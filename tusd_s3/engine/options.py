@@ -19,6 +19,8 @@ class EngineOptions:
     body_silence_max_s: a body that is silent for longer is ended, and what came is kept.
     checkpoint_interval_s: bytes short of a part are made durable at least this often.
     completion_wait_s: how long HEAD waits for a completion it drives on.
+    concatenation_wait_s: how long a POST waits until the final upload that it makes is whole.
+    copies_at_once: parts of final uploads that S3 copies at once, for one worker.
     """
 
     policy: LayoutPolicy
@@ -30,3 +32,5 @@ class EngineOptions:
     body_silence_max_s: float
     checkpoint_interval_s: float
     completion_wait_s: float
+    concatenation_wait_s: float
+    copies_at_once: int

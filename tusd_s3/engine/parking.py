@@ -26,8 +26,9 @@ _NAME_BYTES = 8
 
 
 def can_be_parked(upload: Upload) -> bool:
-    """Whether there is a tail to move, of an upload that still waits for bytes."""
-    is_waiting = upload.state is UploadState.OPEN and not upload.is_whole
+    """Whether there is a tail to move, of an upload that waits for bytes, or as a partial upload
+    for a final one."""
+    is_waiting = upload.state is UploadState.OPEN and not upload.awaits_completion
     return is_waiting and upload.tail_bytes > 0 and upload.parked is None
 
 

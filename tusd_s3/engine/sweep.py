@@ -5,6 +5,8 @@
 - *Stuck removals*: a DELETE that was cut off half-way.
 - *Lost starts*: a multipart upload was announced, and no id followed: there may be one in S3 that
   nobody knows. Whoever writes the upload next aborts it; if nobody comes, this does.
+- *Partial uploads whose time is over*: Redis drops what it knows of them by itself, but not their
+  object, which is nobody's business but ours. Shortly before that, both go together.
 - *Idle tails*: bytes short of a part that nobody has added to for a while. They are safe in Redis,
   but they take its memory, which an upload that was given up should not hold for a lifetime.
 """
@@ -21,6 +23,7 @@ from typing import Final, TypeVar
 
 from tusd_s3.engine.chores import Chore, Deed, Duty
 from tusd_s3.engine.parking import can_be_parked
+from tusd_s3.engine.sources import is_object, kept_s
 from tusd_s3.engine.uploads import Uploads
 from tusd_s3.model.upload import Upload, UploadId, UploadState
 from tusd_s3.ports_cleanup import Housekeeping, Listing, Memory
@@ -41,6 +44,9 @@ included that would move tails away."""
 RELIEF_TARGET: Final = 0.9
 """Down to this share of the bound, so that the next tail does not pass it again."""
 
+Do = Callable[[UploadId], Awaitable[bool]]
+"""Does what there is to do about an upload; whether there still was."""
+
 Between = Callable[[float], Awaitable[None]]
 """Awaited after each batch of a listing, with the seconds that it kept us busy."""
 
@@ -50,6 +56,7 @@ class SweepOptions:
     """What counts as left behind.
 
     lifetime_s, key_template, key_prefix: of uploads, as in `engine.options`.
+    interval_s: between sweeps over the records.
     tail_idle_s: tails idle for longer are moved to S3.
     memory_bound_bytes: so are others while Redis uses more; None to go by its maxmemory.
     """
@@ -59,6 +66,13 @@ class SweepOptions:
     key_prefix: str
     tail_idle_s: float
     memory_bound_bytes: int | None
+    interval_s: float
+
+    @property
+    def lead_s(self) -> float:
+        """How long before their expiry partial uploads are removed: a sweep must come by while
+        Redis still has the record. What it misses is found in S3, after a lifetime."""
+        return min(2 * self.interval_s, kept_s(self.lifetime_s) / 4)
 
     def bound_bytes(self, memory: Memory) -> int | None:
         """How much memory Redis may use; None for no bound."""
@@ -93,18 +107,35 @@ class RecordSweep:
                     yield chore
 
     def _chore_of(self, listing: Listing) -> Chore | None:
-        upload = listing.upload
-        if upload is None or listing.is_held:
+        if listing.upload is None or listing.is_held:
             return None
-        if upload.awaits_completion:
-            return self._chore(Duty.COMPLETION, upload, self._uploads.complete_stuck)
-        if upload.state is UploadState.TERMINATING:
-            return self._chore(Duty.TERMINATION, upload, self._terminate)
-        if upload.is_starting and self._idle_s(upload) >= self._options.tail_idle_s:
-            return self._chore(Duty.START, upload, self._uploads.abort_lost_start)
-        if self._has_idle_tail(listing, self._options.tail_idle_s):
-            return self._chore(Duty.PARKING, upload, self._uploads.park)
-        return None
+        due = self._due(listing, listing.upload)
+        return None if due is None else self._chore(due[0], listing.upload, due[1])
+
+    def _due(self, listing: Listing, upload: Upload) -> tuple[Duty, Do] | None:
+        """What there is to do, the most pressing first."""
+        idle_s, tail_idle_s = self._idle_s(upload), self._options.tail_idle_s
+        duties: tuple[tuple[Duty, bool, Do], ...] = (
+            (Duty.COMPLETION, upload.awaits_completion, self._uploads.complete_stuck),
+            (Duty.COMPLETION, _is_stuck_final(upload), self._uploads.assemble_stuck),
+            (Duty.TERMINATION, upload.state is UploadState.TERMINATING, self._terminate),
+            (Duty.PARTIAL, self._is_spent(upload), self._remove_spent),
+            (
+                Duty.START,
+                upload.is_starting and idle_s >= tail_idle_s,
+                self._uploads.abort_lost_start,
+            ),
+            (Duty.PARKING, self._has_idle_tail(listing, tail_idle_s), self._uploads.park),
+        )
+        return next(((duty, do) for duty, is_due, do in duties if is_due), None)
+
+    def _is_spent(self, upload: Upload) -> bool:
+        if not upload.is_partial or not is_object(upload):
+            return False
+        return upload.expires_at_s - self._options.lead_s <= time.time()
+
+    async def _remove_spent(self, upload_id: UploadId) -> bool:
+        return await self._uploads.remove_if(upload_id, self._is_spent)
 
     async def idlest_tails(self, excess_bytes: float) -> AsyncGenerator[Chore, None]:
         """Tails in Redis, those that have been idle for longest first, until they make up
@@ -134,9 +165,7 @@ class RecordSweep:
         """Since the last commit: each moves the expiry to a lifetime from then."""
         return time.time() - (upload.expires_at_s - self._options.lifetime_s)
 
-    def _chore(
-        self, duty: Duty, upload: Upload, do: Callable[[UploadId], Awaitable[bool]]
-    ) -> Chore:
+    def _chore(self, duty: Duty, upload: Upload, do: Do) -> Chore:
         async def look() -> Deed:
             return Deed(
                 duty=duty,
@@ -164,6 +193,11 @@ async def paced(batches: AsyncIterator[T], between: Between) -> AsyncGenerator[T
 async def no_rest(_: float) -> None:
     """A `Between` for those who are in a hurry: others on the event loop still get their turn."""
     await asyncio.sleep(0)
+
+
+def _is_stuck_final(upload: Upload) -> bool:
+    """One without a length was never answered for, and its POST may have made another."""
+    return upload.awaits_assembly and upload.length is not None
 
 
 def _idlest(found: list[Upload]) -> list[Upload]:

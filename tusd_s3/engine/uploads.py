@@ -15,15 +15,17 @@ from typing import TypeVar
 
 from tusd_s3 import errors
 from tusd_s3.engine import parking
+from tusd_s3.engine.assembly import Desk
+from tusd_s3.engine.creation import new_upload
+from tusd_s3.engine.finals import Finals
 from tusd_s3.engine.intake import Intake, existing, vanished
 from tusd_s3.engine.options import EngineOptions
 from tusd_s3.engine.reader import BodyReader
 from tusd_s3.engine.recovery import RecoveringRecords
 from tusd_s3.engine.tasks import ProtectedTasks
-from tusd_s3.model.objects import object_attributes, render_key
-from tusd_s3.model.upload import Upload, UploadId, UploadState, new_upload_id
+from tusd_s3.model.upload import Upload, UploadId, UploadState
 from tusd_s3.ports import BodySource, Changes, Held, Objects, UploadRecords
-from tusd_s3.protocol.headers import parse_metadata
+from tusd_s3.ports_copies import Copies
 from tusd_s3.protocol.message import AppendRequest, CreateRequest
 
 logger = logging.getLogger("tusd_s3.engine")
@@ -34,23 +36,30 @@ T = TypeVar("T")
 class Uploads:
     """Create, append, inspect, terminate. One per worker; use `drain` before it goes away."""
 
-    def __init__(self, records: UploadRecords, objects: Objects, options: EngineOptions) -> None:
+    def __init__(
+        self, records: UploadRecords, objects: Objects, copies: Copies, options: EngineOptions
+    ) -> None:
         self._records = records
         self._recovering = RecoveringRecords(records, objects, options.lifetime_s)
         self._objects = objects
         self._options = options
         self._intake = Intake(records, objects, options)
         self._tasks = ProtectedTasks()
+        desk = Desk.of(records, self._recovering, objects, copies, options, self._complete_held)
+        self._finals = Finals(desk, self._tasks, self._remove)
 
     async def create(self, request: CreateRequest, body: BodySource) -> Upload:
         """Make an upload, with its first bytes if the request has some (tus creation).
 
         An upload of no bytes is completed at once. When the body was cut short, the upload is
         there with what came. A request that repeats an earlier one (see `CreateRequest.name`) gets
-        the upload that was made then, as it is now, and its body is not looked at.
+        the upload that was made then, as it is now, and its body is not looked at. One that names
+        sources is made of these (see `Finals.create`).
         Raises UploadTooLarge, BodyTooLong, UploadLocked, TemporaryError.
         """
-        upload = self._new_upload(request)
+        if request.sources:
+            return await self._tasks.run(self._finals.create(request))
+        upload = new_upload(request, self._options)
         if request.length != 0 and not request.has_body and request.name is None:
             await self._records.create(upload)
             return upload
@@ -79,6 +88,8 @@ class Uploads:
             upload = await self._recovering.inspect(upload_id)
             if upload.awaits_completion:
                 upload = await self._complete_in_time(upload_id)
+            elif upload.awaits_assembly:
+                upload = await self._finals.drive(upload_id, self._options.completion_wait_s)
         except errors.TemporaryError as error:
             logger.warning("upload %s: HEAD has to wait: %s", upload_id, error.code)
             raise errors.UploadLocked from error
@@ -94,10 +105,27 @@ class Uploads:
         upload = await self._tasks.run(self._maintain(upload_id, self._complete_held))
         return upload.state is UploadState.COMPLETE
 
+    async def assemble_stuck(self, upload_id: UploadId) -> bool:
+        """Put a final upload together that nobody is at; whether it is whole now. Work that takes
+        longer goes on. Raises UploadNotFound, UploadLocked, TemporaryError."""
+        upload = await self._finals.drive(upload_id, self._options.concatenation_wait_s)
+        return upload.state is UploadState.COMPLETE
+
     async def park(self, upload_id: UploadId) -> bool:
         """Move the tail of a resting upload from Redis to S3, unless somebody is writing it;
         whether it was moved. Raises UploadNotFound, UploadLocked, TemporaryError."""
         return await self._tasks.run(self._maintain(upload_id, self._park_held))
+
+    async def remove_if(self, upload_id: UploadId, is_due: Callable[[Upload], bool]) -> bool:
+        """Remove an upload unless somebody is writing it or it is not due any more; whether it
+        was removed. Raises UploadNotFound, UploadLocked, TemporaryError."""
+
+        async def remove(held: Held) -> bool:
+            if is_due(held.upload):
+                await self._remove(held)
+            return held.released
+
+        return await self._tasks.run(self._maintain(upload_id, remove))
 
     async def abort_lost_start(self, upload_id: UploadId) -> bool:
         """Abort the multipart upload of a start whose outcome was lost, unless somebody is writing
@@ -108,31 +136,14 @@ class Uploads:
     def begin_drain(self) -> None:
         """End all bodies that are being read; what came is recorded. Takes no new ones."""
         self._tasks.begin_drain()
+        self._finals.begin_drain()
 
     async def drain(self) -> None:
         """`begin_drain`, and wait until everything is recorded."""
+        self.begin_drain()
         await self._tasks.drain()
 
     # --- create -------------------------------------------------------------------------------
-
-    def _new_upload(self, request: CreateRequest) -> Upload:
-        upload_id, metadata = new_upload_id(), parse_metadata(request.metadata)
-        if left_out := object_attributes(metadata).left_out:
-            logger.warning("upload %s: too much for its object: %s", upload_id, ", ".join(left_out))
-        key = render_key(
-            self._options.key_template,
-            prefix=self._options.key_prefix,
-            upload_id=upload_id,
-            metadata=metadata,
-        )
-        return Upload(
-            id=upload_id,
-            key=key,
-            length=request.length,
-            metadata=request.metadata,
-            expires_at_s=self._intake.expiry(),
-            layout=self._options.policy.layout_for(request.length),
-        )
 
     async def _create_held(
         self, upload: Upload, request: CreateRequest, reader: BodyReader
@@ -255,10 +266,10 @@ class Uploads:
             await self._objects.abort_unknown(upload.key)
         if upload.parked is not None:
             await self._objects.delete_tail(upload.id, upload.parked)
-        if upload.has_recovery:
-            await self._objects.delete_recovery(upload.id)
         # Even of an unfinished upload: a crash may have left an object nobody recorded.
         await self._objects.delete_object(upload.key)
+        if upload.has_recovery:  # after what it speaks of, so that the clean-up finds that again
+            await self._objects.delete_recovery(upload.id)
         await self._records.forget(held)
 
     async def _remove_refused(self, held: Held) -> None:

@@ -142,11 +142,11 @@ class UploadWriter:
         raise failure
 
     async def settle_whole(self) -> None:
-        """Store and record the last bytes, and turn the upload into its object."""
+        """Store and record the last bytes; make the object. A short partial upload needs none."""
         if self._held.upload.awaits_completion:
             await self.complete()
         elif not self._multipart.exists:
-            await self._store_single()
+            await (self.settle() if self._declared.is_partial else self._store_single())
         else:
             await self._launch_last()
             if await self._land_all() is not None:
@@ -355,7 +355,7 @@ class UploadWriter:
 
     async def _record_completion(self) -> None:
         await self._commit((), (), state=UploadState.COMPLETE, release=True)
-        if self._held.upload.has_recovery:
+        if self._held.upload.has_recovery and not self._held.upload.is_partial:
             try:
                 await self._objects.delete_recovery(self._held.upload.id)
             except errors.UploadError:

@@ -30,6 +30,11 @@ _EXTENDED_VALUE_SAFE = "!#$&+^`|"
 # Runs of spaces are folded when S3 requests are signed, and outer ones are cut.
 _PLAIN_VALUE = re.compile(r"(?:[!-$&-~]+(?: [!-$&-~]+)*)?")
 
+OWN_FOLDER = ".tus/"
+"""Below the prefix, for what is this server's own business and no finished upload's object."""
+
+_PARTIAL_SUFFIX = ".partial"
+
 _FIELD = re.compile(r"\{(id|filename)\}")
 _FIELD_PATTERNS = {
     "id": rf"(?P<id>[A-Za-z0-9_-]{{{limits.UPLOAD_ID_CHARS}}})",
@@ -75,11 +80,19 @@ def render_key(template: str, *, prefix: str, upload_id: UploadId, metadata: Met
     return prefix + _FIELD.sub(lambda m: upload_id if m[1] == "id" else name, template)
 
 
+def partial_key(prefix: str, upload_id: UploadId) -> str:
+    """The key of a partial upload's object, apart from those that people look for."""
+    return f"{prefix}{OWN_FOLDER}{upload_id}{_PARTIAL_SUFFIX}"
+
+
 def upload_id_in_key(template: str, *, prefix: str, key: str) -> UploadId | None:
     """The id of the upload whose key this is: the inverse of `render_key`.
 
-    None for a key that this prefix and template cannot have made. Whoever chooses keys of this
-    very form makes keys that cannot be told from ours."""
+    Also that of `partial_key`. None for a key that this prefix and template cannot have made.
+    Whoever chooses keys of this very form makes keys that cannot be told from ours."""
+    own = key.removeprefix(f"{prefix}{OWN_FOLDER}").removesuffix(_PARTIAL_SUFFIX)
+    if (partial_id := parse_upload_id(own)) and key == partial_key(prefix, partial_id):
+        return partial_id
     found = _key_pattern(prefix, template).fullmatch(key)
     upload_id = None if found is None else parse_upload_id(found["id"])
     if found is None or upload_id is None:

@@ -1,30 +1,15 @@
-"""An upload as its record knows it, and the id that names it."""
+"""An upload as its record knows it."""
 
 from __future__ import annotations
 
-import re
-import secrets
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType
 
-from tusd_s3 import limits
+from tusd_s3.model.concat import FINAL, PARTIAL
 from tusd_s3.model.layout import PartLayout
+from tusd_s3.model.upload_id import UploadId, new_upload_id, parse_upload_id
 
-UploadId = NewType("UploadId", str)
-"""128 random bits as 22 characters of base64url. Knowing one is the right to the upload."""
-
-_UPLOAD_ID = re.compile(rf"[A-Za-z0-9_-]{{{limits.UPLOAD_ID_CHARS}}}")
-
-
-def new_upload_id() -> UploadId:
-    """A fresh id from the system's random source."""
-    return UploadId(secrets.token_urlsafe(limits.UPLOAD_ID_BYTES))
-
-
-def parse_upload_id(text: str) -> UploadId | None:
-    """`text` as an id if it has the form of one, else None. Says nothing about existence."""
-    return UploadId(text) if _UPLOAD_ID.fullmatch(text) else None
+__all__ = ["Upload", "UploadId", "UploadState", "new_upload_id", "parse_upload_id"]
 
 
 class UploadState(StrEnum):
@@ -57,6 +42,9 @@ class Upload:
         with its checksum. Such parts are never adopted; see `engine.vouching`.
     parked: name of the S3 object that holds the tail while Redis does not; None for a tail in
         Redis, or none.
+    concat: the `Upload-Concat` header of its creation as it was sent, empty for none.
+    join: how a final upload is put together (`planner.join.JoinPlan.dump`), empty until its parts
+        are laid out. Its parts are those of that plan, not of `layout`.
     is_doubtful: whether Redis restarted or fell back to a copy since this record was last held
         against S3: it may be older than what was acknowledged.
     """
@@ -75,7 +63,19 @@ class Upload:
     is_staged: bool = False
     state: UploadState = UploadState.OPEN
     parked: str | None = None
+    concat: str = ""
+    join: str = ""
     is_doubtful: bool = False
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it exists to become a piece of a final upload (tus concatenation)."""
+        return self.concat == PARTIAL
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is made of partial uploads (tus concatenation)."""
+        return self.concat.startswith(FINAL)
 
     @property
     def parts_bytes(self) -> int:
@@ -85,7 +85,10 @@ class Upload:
 
     @property
     def offset(self) -> int:
-        """How many bytes are durable: where the next PATCH must begin (tus core)."""
+        """How many bytes are durable: where the next PATCH must begin (tus core). A final upload
+        has none until it has all."""
+        if self.is_final and self.state is not UploadState.COMPLETE:
+            return 0
         if self.state is UploadState.COMPLETE and self.length is not None:
             return self.length
         return self.parts_bytes + self.tail_bytes
@@ -98,9 +101,21 @@ class Upload:
     @property
     def is_whole(self) -> bool:
         """Whether every byte has arrived. The object may still have to be completed."""
+        if self.is_final and self.state is not UploadState.COMPLETE:
+            return False
         return self.length is not None and self.offset == self.length
 
     @property
     def awaits_completion(self) -> bool:
-        """Whether only the completion of the object is left to do."""
+        """Whether only the completion of the object is left to do.
+
+        A partial upload short of a part gets no object: its bytes go into the final one straight
+        from the tail."""
+        if self.is_partial and self.multipart_id is None:
+            return False
         return self.state is UploadState.OPEN and self.is_whole
+
+    @property
+    def awaits_assembly(self) -> bool:
+        """Whether it is a final upload that still has to be put together."""
+        return self.is_final and self.state is UploadState.OPEN

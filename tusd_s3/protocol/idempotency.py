@@ -18,7 +18,10 @@ from tusd_s3.protocol.fields import Fields
 
 _FIELD: Final = "Idempotency-Key"
 _KEY = re.compile(r"[!-~]+")
-_SAID: Final = ("Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Authorization")
+_SAID: Final = (
+    *("Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Concat"),
+    "Authorization",
+)
 
 
 def creation_name(fields: Fields) -> str | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from tusd_s3.errors import BodyTooLong, LengthConflict
 from tusd_s3.model.checksum import Checksum
 from tusd_s3.model.media_type import is_token
+from tusd_s3.model.upload_id import UploadId
 
 # A line break in a value would end the header and begin another; beyond ASCII, receivers differ.
 _VALUE = re.compile(r"[\t -~]*")
@@ -47,6 +48,8 @@ class CreateRequest:
     body_length: bytes of the first chunk; 0 when there is none, None when only its end will tell.
     name: what names this creation among its retries, None if nothing does.
     verification: of the first chunk, None for none.
+    concat: what the client said of concatenation, already checked, as it was sent; may be empty.
+    sources: the uploads that are to become this one, in order; none if it takes bytes itself.
     Raises BodyTooLong when the first chunk goes past the length.
     """
 
@@ -55,6 +58,8 @@ class CreateRequest:
     body_length: int | None = 0
     name: str | None = None
     verification: Verification | None = None
+    concat: str = ""
+    sources: tuple[UploadId, ...] = ()
 
     def __post_init__(self) -> None:
         _not_negative(length=self.length, body_length=self.body_length)

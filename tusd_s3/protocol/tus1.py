@@ -8,11 +8,10 @@ known. OPTIONS and GET do not take part, and HEAD may leave the header out, beca
 browsers, probes and curl send; a HEAD that names another version is refused like the rest.
 
 What is not offered is refused, not overlooked. `EXTENSIONS` lists what this server does. A request
-that leans on more would come out wrong if we ignored the header: an upload made without its
-`Upload-Concat` is not the partial the client will concatenate, and a body whose `Upload-Checksum`
+that leans on more would come out wrong if we ignored the header: a body whose `Upload-Checksum`
 nobody computed passes for verified: an algorithm that is not ours gets 400, as tus wants. Only POST
-gives `Upload-Concat` a meaning; tus-js-client repeats it on every other request, where it is
-ignored.
+gives `Upload-Concat` a meaning (`concat`); tus-js-client repeats it on every other request, where
+it is ignored.
 
 A checksum covers the body of its request: of a PATCH, or of a POST that brings the upload's first
 chunk. On a POST without a chunk there is nothing to check, and the header means nothing.
@@ -28,9 +27,10 @@ and may prove empty. A PATCH whose bytes were overlooked would be answered 2xx w
 clients then repeat it at full speed; a POST without both is the ordinary POST without a body.
 
 Every response carries `Tus-Resumable`. HEAD answers 200, since two Go clients take nothing else.
-`Upload-Offset` is on every 201, as tus-js-client wants. `Upload-Expires` is on POST and PATCH
-responses while the upload is unfinished; a finished one does not expire. `Tus-Extension` is written
-without spaces, because TUSKit does not trim. 204 carries no Content-Length (RFC 9110, 8.6).
+`Upload-Offset` is on every 201, as tus-js-client wants, but for a final upload that is not whole
+yet: that has none, on HEAD as well. `Upload-Expires` is on POST and PATCH responses while the
+upload is unfinished; a finished one does not expire. `Tus-Extension` is written without spaces,
+because TUSKit does not trim. 204 carries no Content-Length (RFC 9110, 8.6).
 """
 
 from __future__ import annotations
@@ -47,8 +47,10 @@ from tusd_s3.errors import (
     WrongContentType,
 )
 from tusd_s3.model.checksum import ALGORITHMS
+from tusd_s3.model.concat import PARTIAL
 from tusd_s3.model.upload import Upload, UploadState
 from tusd_s3.protocol.checksum import Trailers, no_trailers, parse_verification
+from tusd_s3.protocol.concat import concat_of, final_name, parse_final, refuse_bytes
 from tusd_s3.protocol.fields import Fields
 from tusd_s3.protocol.headers import http_date, parse_integer, parse_metadata
 from tusd_s3.protocol.idempotency import creation_name
@@ -64,6 +66,7 @@ EXTENSIONS: Final = (
     "expiration",
     "checksum",
     "checksum-trailer",
+    "concatenation",
 )
 
 _BODY_TYPE: Final = "application/offset+octet-stream"
@@ -99,15 +102,18 @@ def check_version(method: str, fields: Fields) -> None:
 def parse_create(
     fields: Fields, *, max_bytes: int, trailers: Trailers = no_trailers
 ) -> CreateRequest:
-    """Read a POST (tus creation, creation-with-upload, creation-defer-length, checksum).
+    """Read a POST (tus creation, creation-with-upload, creation-defer-length, checksum,
+    concatenation).
 
     `max_bytes`: longest upload allowed. `trailers`: of the request, once its body was read.
-    Raises InvalidHeader, HeaderTooLong, UploadTooLarge, BodyTooLong.
+    Raises InvalidHeader, HeaderTooLong, UploadTooLarge, BodyTooLong, FinalUpload.
     """
-    if "Upload-Concat" in fields:
-        raise InvalidHeader("Upload-Concat", "this server does not offer concatenation")
-    length = _parse_declared(fields)
+    concat = concat_of(fields)
+    sources = () if concat in ("", PARTIAL) else parse_final(concat)
     body_length = _parse_first_chunk(fields)
+    if sources:
+        refuse_bytes(fields, has_body=body_length != 0)
+    length = None if sources else _parse_declared(fields)
     if max(length or 0, body_length or 0) > max_bytes:
         raise UploadTooLarge(max_bytes)
     metadata = fields.get("Upload-Metadata", max_bytes=limits.METADATA_MAX_BYTES) or ""
@@ -116,8 +122,10 @@ def parse_create(
         length=length,
         metadata=metadata,
         body_length=body_length,
-        name=creation_name(fields),
+        name=final_name(fields, sources) if sources else creation_name(fields),
         verification=parse_verification(fields, trailers) if body_length != 0 else None,
+        concat=concat,
+        sources=sources,
     )
 
 
@@ -179,7 +187,7 @@ def _is_body_type(fields: Fields) -> bool:
 
 def render_created(location: str, upload: Upload) -> Response:
     """201 to a POST. `location`: the upload's absolute URL (tus creation, expiration)."""
-    headers = (("Location", location), _offset(upload.offset), *_expires(upload))
+    headers = (("Location", location), *_known_offset(upload), *_expires(upload))
     return _respond(201, *headers, ("Content-Length", "0"))
 
 
@@ -189,12 +197,15 @@ def render_appended(upload: Upload) -> Response:
 
 
 def render_status(upload: Upload) -> Response:
-    """200 to a HEAD (tus core, creation): offset, length and the metadata as the client sent it."""
-    headers = [_offset(upload.offset), ("Cache-Control", "no-store")]
-    if upload.length is None:
-        headers.append(("Upload-Defer-Length", "1"))
-    else:
+    """200 to a HEAD (tus core, creation, concatenation): offset, length, and what the client said
+    of the upload as it was sent."""
+    headers = [*_known_offset(upload), ("Cache-Control", "no-store")]
+    if upload.length is not None:
         headers.append(("Upload-Length", str(upload.length)))
+    elif not upload.is_final:
+        headers.append(("Upload-Defer-Length", "1"))
+    if upload.concat:
+        headers.append(("Upload-Concat", upload.concat))
     if upload.metadata:
         headers.append(("Upload-Metadata", upload.metadata))
     return _respond(200, *headers)
@@ -249,6 +260,10 @@ def _respond(status: int, *headers: tuple[str, str], body: bytes = b"") -> Respo
 
 def _offset(offset: int) -> tuple[str, str]:
     return "Upload-Offset", str(offset)
+
+
+def _known_offset(upload: Upload) -> tuple[tuple[str, str], ...]:
+    return () if upload.awaits_assembly else (_offset(upload.offset),)
 
 
 def _expires(upload: Upload) -> tuple[tuple[str, str], ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tusd_s3 import errors, limits
@@ -106,7 +108,7 @@ def test_line_2_options_say_what_the_server_can_do() -> None:
         "Tus-Version": "1.0.0",
         "Tus-Extension": (
             "creation,creation-with-upload,creation-defer-length,termination,expiration,"
-            "checksum,checksum-trailer"
+            "checksum,checksum-trailer,concatenation"
         ),
         "Tus-Max-Size": "1000",
         "Tus-Checksum-Algorithm": "sha1,md5,sha256,sha512,crc32,crc32c",
@@ -177,3 +179,24 @@ def test_line_1_every_response_names_the_version_and_each_header_once(response: 
     assert ("content-length" in names) == (response.status not in (200, 204)), (
         "204 must not have one, HEAD's would speak of a GET"
     )
+
+
+@pytest.mark.parametrize("length", [None, 7])
+def test_line_25_a_final_upload_has_an_offset_once_it_is_whole(length: int | None) -> None:
+    concat = "final; /files/AAAAAAAAAAAAAAAAAAAAAA"
+    open_final = replace(upload(length=length), concat=concat)
+    for response in (tus1.render_status(open_final), tus1.render_created("/x", open_final)):
+        assert "Upload-Offset" not in dict(response.headers)
+    headers = dict(tus1.render_status(open_final).headers)
+    assert headers["Upload-Concat"] == concat
+    assert headers.get("Upload-Length") == (None if length is None else "7")
+    assert "Upload-Defer-Length" not in headers
+    whole = replace(open_final, length=7, state=UploadState.COMPLETE)
+    for response in (tus1.render_status(whole), tus1.render_created("/x", whole)):
+        assert dict(response.headers)["Upload-Offset"] == "7"
+
+
+def test_line_5_concat_is_given_back_as_it_came() -> None:
+    partial = replace(upload(), concat="partial")
+    assert dict(tus1.render_status(partial).headers)["Upload-Concat"] == "partial"
+    assert "Upload-Concat" not in dict(tus1.render_status(upload()).headers)

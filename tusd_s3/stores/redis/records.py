@@ -101,6 +101,16 @@ class RedisRecords:
         )
         return UploadId(answer.decode())
 
+    async def named(self, name: str) -> UploadId | None:
+        """See `ports.UploadRecords.named`."""
+
+        async def call() -> object:
+            with translated():
+                return await self._client.get(self._keys.creation(name))
+
+        found = await self._outlast(call, self._options.wait_s)
+        return UploadId(found.decode()) if isinstance(found, bytes) else None
+
     async def restore(self, upload: Upload, etags: Sequence[str]) -> None:
         """See `ports.UploadRecords.restore`."""
         await self._create(upload, etags, token="")

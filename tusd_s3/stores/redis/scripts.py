@@ -15,9 +15,9 @@ script; it shares the record's hash tag, hence its slot.
 
 Fields of the record: key, length, metadata, expires, layout, parts, multipart, starting, recovery,
 staged, state, base and tail (first offset and length of the tail), parked (name of the S3 object
-that holds the tail), holder (token of the last acquisition), step (its last commit), held (whether
-the lease was not given up yet), checked (the run of Redis in which the record was last known to be
-true).
+that holds the tail), concat and join (of partial and final uploads), holder (token of the last
+acquisition), step (its last commit), held (whether the lease was not given up yet), checked (the
+run of Redis in which the record was last known to be true).
 """
 
 from __future__ import annotations
@@ -169,14 +169,16 @@ INSPECT = Script(
 -- ARGV: id, worker, prefix, wait (ms)
 if redis.call('EXISTS', KEYS[1]) == 0 then return {'missing'} end
 local owner = redis.call('GET', KEYS[3])
-if owner then
+local concat = redis.call('HGET', KEYS[1], 'concat') or ''
+if owner and string.sub(concat, 1, 6) ~= 'final;' then
   ask(owner, ARGV[3], ARGV[1], ARGV[2], ARGV[4])
   return {'held', redis.call('PTTL', KEYS[3])}
 end
 return read()
 """
 )
-"""Read the record if nobody holds it; otherwise ask the holder to let go."""
+"""Read the record if nobody holds it, or if it is a final upload's, to which nobody adds; otherwise
+ask the holder to let go."""
 
 COMMIT = Script(
     _ALSO_WHEN_FULL

@@ -38,6 +38,8 @@ def dump(upload: Upload) -> list[str]:
         "base": str(upload.parts_bytes),
         "tail": str(upload.tail_bytes),
         "parked": upload.parked or "",
+        "concat": upload.concat,
+        "join": upload.join,
     }
     return [text for pair in fields.items() for text in pair]
 
@@ -82,6 +84,8 @@ def _load_fields(upload_id: UploadId, fields: dict[str, str]) -> Upload:
         is_staged=fields["staged"] == "1",
         state=UploadState(fields["state"]),
         parked=fields["parked"] or None,
+        concat=fields.get("concat", ""),
+        join=fields.get("join", ""),
     )
 
 
@@ -103,6 +107,7 @@ def apply(upload: Upload, changes: Changes) -> Upload:
         state=_or(changes.state, upload.state),
         expires_at_s=_or(changes.expires_at_s, upload.expires_at_s),
         parked=_or(changes.parked, upload.parked) if stays_parked else None,
+        join=_or(changes.join, upload.join),
         is_doubtful=upload.is_doubtful and not changes.verified,
     )
 
@@ -124,6 +129,7 @@ def dump_changes(changes: Changes, after: Upload) -> list[str]:
         "staged": None if changes.is_staged is None else str(int(changes.is_staged)),
         "state": None if changes.state is None else changes.state.value,
         "expires": None if changes.expires_at_s is None else str(changes.expires_at_s),
+        "join": changes.join,
     }
     return [text for name, value in fields.items() if value is not None for text in (name, value)]
 

@@ -98,7 +98,7 @@ class S3Objects:
 
     async def create_multipart(self, key: str, attributes: ObjectAttributes) -> str:
         """See `ports.Objects.create_multipart`."""
-        async with self._call():
+        async with self.calling():
             answer = await self._client.create_multipart_upload(
                 Bucket=self._bucket, Key=key, **_attributes(attributes)
             )
@@ -133,7 +133,7 @@ class S3Objects:
             {"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, start=1)
         ]
         try:
-            async with self._call():
+            async with self.calling():
                 await self._client.complete_multipart_upload(
                     Bucket=self._bucket,
                     Key=key,
@@ -149,7 +149,7 @@ class S3Objects:
         """See `ports.Objects.abort_multipart`."""
         for _ in range(_ABORT_ATTEMPTS_MAX):
             try:
-                async with self._call():
+                async with self.calling():
                     await self._client.abort_multipart_upload(
                         Bucket=self._bucket, Key=key, UploadId=multipart_id
                     )
@@ -168,7 +168,7 @@ class S3Objects:
         await self._abort_all_but("", key)
 
     async def _abort_all_but(self, known_id: str, key: str) -> None:
-        async with self._call():
+        async with self.calling():
             listed = await self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=key)
         for item in listed.get("Uploads", ()):
             if item["Key"] == key and item["UploadId"] != known_id:
@@ -176,13 +176,13 @@ class S3Objects:
 
     async def delete_object(self, key: str) -> None:
         """See `ports.Objects.delete_object`."""
-        async with self._call():
+        async with self.calling():
             await self._client.delete_object(Bucket=self._bucket, Key=key)
 
     async def put_recovery(self, upload: Upload, vouched: Sequence[str] | None) -> None:
         """See `ports.Objects.put_recovery`."""
         document = dump_recovery(upload, vouched)
-        async with self._call():
+        async with self.calling():
             await self._client.put_object(
                 Bucket=self._bucket,
                 Key=recovery_key(self._prefix, upload.id),
@@ -257,7 +257,7 @@ class S3Objects:
 
     async def _head(self, key: str) -> HeadObjectOutputTypeDef | None:
         try:
-            async with self._call():
+            async with self.calling():
                 return await self._client.head_object(Bucket=self._bucket, Key=key)
         except errors.NoSuchObject:
             return None
@@ -282,7 +282,7 @@ class S3Objects:
     async def _read(self, key: str, most_bytes: int) -> bytes | None:
         """The object under `key`, or as much of it as may be held; None if there is none."""
         try:
-            async with self._call():
+            async with self.calling():
                 answer = await self._client.get_object(Bucket=self._bucket, Key=key)
                 content = bytearray()
                 async with answer["Body"] as stream:
@@ -302,7 +302,7 @@ class S3Objects:
             Bucket=self._bucket, Key=upload.key, UploadId=upload.multipart_id
         )
         try:
-            async with self._call():
+            async with self.calling():
                 async for page in pages:
                     listed += [
                         StoredPart(
@@ -340,8 +340,8 @@ class S3Objects:
             return await put(ChunkedBody(chunks, progressed))
 
     @asynccontextmanager
-    async def _call(self) -> AsyncIterator[None]:
-        """A call without a body worth watching: bounded as a whole."""
+    async def calling(self) -> AsyncIterator[None]:
+        """A call without a body worth watching: bounded as a whole, its errors as ours."""
         bound_s = ATTEMPTS_MAX * (self._timeout_s + _STALL_MARGIN_S)
         async with self._sockets, translated(), asyncio.timeout(bound_s):
             yield

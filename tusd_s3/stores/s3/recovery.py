@@ -1,8 +1,9 @@
 """The recovery object: what it takes to rebuild the record of an upload that S3 has bytes of.
 
 It lies at `<prefix>.tus/<id>.json` from the start of the multipart upload, or from the moment the
-tail was parked in S3, until the upload is complete or terminated. If Redis loses everything, it,
-ListParts and the parked tail say what is durable.
+tail was parked in S3, until the upload is complete or terminated. A partial upload's stays as long
+as its object: the clean-up finds that by it when Redis has forgotten both. If Redis loses
+everything, it, ListParts and the parked tail say what is durable.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tusd_s3.model.layout import PartLayout
+from tusd_s3.model.objects import OWN_FOLDER
 from tusd_s3.model.upload import Upload, UploadId
 
 DOCUMENT_MAX_BYTES = 1024 * 1024
 """What is read of a recovery object. Its longest field is a list of up to 10,000 ETags of 34
 characters; beside it the metadata, which is bounded far below."""
 
-DIRECTORY = ".tus/"
+DIRECTORY = OWN_FOLDER
 """Below the object prefix; no upload's key may begin with it."""
 
 TAIL_SUFFIX = ".tail"
@@ -73,6 +75,7 @@ def dump_recovery(upload: Upload, vouched: Sequence[str] | None) -> bytes:
             "expires_at_s": upload.expires_at_s,
             "vouched": None if vouched is None else list(vouched),
             "tail": tail if upload.parked else None,
+            "concat": upload.concat,
         }
     ).encode()
 
@@ -97,6 +100,7 @@ def load_recovery(upload_id: UploadId, document: bytes) -> Statement:
             multipart_id=None if fields["multipart_id"] is None else str(fields["multipart_id"]),
             recovery_stored=True,
             is_staged=vouched is not None,
+            concat=str(fields.get("concat", "")),
         )
         return Statement(
             upload=upload,
@@ -127,6 +131,8 @@ def contiguous_parts(stated: Statement, listed: Iterable[StoredPart]) -> list[St
     number twice (SeaweedFS) means the newest.
     """
     upload, vouched = stated.upload, stated.vouched
+    if upload.is_final:
+        return []  # its parts are of another layout; they are made again, from what S3 has
     newest: dict[int, StoredPart] = {}
     for part in sorted(listed, key=lambda part: part.modified):
         if vouched is None or vouched[part.number - 1 : part.number] == (part.etag,):
