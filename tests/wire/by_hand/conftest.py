@@ -55,9 +55,3 @@ def guarded(stores: StoreSettings) -> Iterator[Peer]:
         lease_wait="300ms",
     ) as port:
         yield Peer(("127.0.0.1", port))
-
-
-@pytest.fixture
-def offered(peer: Peer) -> set[str]:
-    """The extensions that the server says it has."""
-    return peer.ask("OPTIONS /files/ HTTP/1.1", "Host: tus").tokens("tus-extension")

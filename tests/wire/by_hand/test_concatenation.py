@@ -15,13 +15,6 @@ PARTIAL = "Upload-Concat: partial"
 BYTES = "Content-Type: application/offset+octet-stream"
 
 
-@pytest.fixture(autouse=True)
-def _offered(offered: set[str]) -> None:
-    # What is not offered is refused as a whole, and tested as that.
-    if "concatenation" not in offered:
-        pytest.skip("the server does not offer concatenation")
-
-
 def partial(peer: Peer, body: bytes, *lines: str) -> str:
     """Path of a finished partial upload."""
     created = peer.post(f"Upload-Length: {len(body)}", PARTIAL, *lines)
@@ -173,9 +166,7 @@ def test_line_24_a_patch_to_a_final_is_403(world: World, peer: Peer) -> None:
     assert world.object_of(made.path) == b"abcdef"
 
 
-def test_line_24_unfinished_partials_are_400(world: World, peer: Peer, offered: set[str]) -> None:
-    if "concatenation-unfinished" in offered:
-        pytest.skip("the server takes them")
+def test_line_24_unfinished_partials_are_400(world: World, peer: Peer) -> None:
     done = partial(peer, b"abc")
     begun = peer.post("Upload-Length: 3", PARTIAL).path
     assert peer.patch(begun, 0, b"de").offset == 2

@@ -181,9 +181,6 @@ def test_a_partials_header_means_nothing_but_on_post(
 @each_fault
 def test_parallel_uploads(world: World, line: Line, endpoint: str, fault: Fault) -> None:
     """Three parts, one of them cut, and the POST that makes one upload of them."""
-    offered = world.client.request("OPTIONS", "/files/").headers.tokens("Tus-Extension")
-    if "concatenation" not in offered:
-        pytest.skip("the server does not offer concatenation")
     third = len(SMALL) // 3
     parts = [SMALL[:third], SMALL[third : 2 * third], SMALL[2 * third :]]
     line.spoil(fault, 2)

@@ -168,11 +168,18 @@ class S3Objects:
         await self._abort_all_but("", key)
 
     async def _abort_all_but(self, known_id: str, key: str) -> None:
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=self._bucket, Prefix=key
+        )
         async with self.calling():
-            listed = await self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=key)
-        for item in listed.get("Uploads", ()):
-            if item["Key"] == key and item["UploadId"] != known_id:
-                await self.abort_multipart(key, item["UploadId"])
+            unknown = [
+                item["UploadId"]
+                async for page in pages
+                for item in page.get("Uploads", ())
+                if item["Key"] == key and item["UploadId"] != known_id
+            ]
+        for multipart_id in unknown:
+            await self.abort_multipart(key, multipart_id)
 
     async def delete_object(self, key: str) -> None:
         """See `ports.Objects.delete_object`."""
