@@ -142,7 +142,8 @@ class Subject:
         deleted = any(_is_delete(it) for it in given)
         untold = reply.cut or not given
         refused = bool(given) and given[0].status >= 400 and message.first_is_whole
-        refused |= message.data.count(b"PATCH") == 1 and any(map(_is_refusal, given))
+        # Of several requests it is not known here which one an answer is for.
+        refused |= message.data.count(b"HTTP/1.1") == 1 and any(map(_is_refusal, given))
         if head.status == 404:
             # A head may have been acted on before its body turned out to be malformed.
             unclear = untold or message.may_be_cut
