@@ -41,7 +41,7 @@ _SELDOM = (
     "DeleteObject",
 )
 _s3_calls = st.sampled_from([*_OFTEN, *_OFTEN, *_SELDOM])
-_redis_commands = st.sampled_from(["EVALSHA", "EVALSHA", "SETRANGE", "GETRANGE", "HMGET"])
+_redis_commands = st.sampled_from(["EVALSHA", "EVALSHA", "SET", "SETRANGE", "GETRANGE", "HMGET"])
 _stages = st.sampled_from(["before", "after"])
 _nths = st.sampled_from([1, 1, 2, 3])
 _moments = st.one_of(

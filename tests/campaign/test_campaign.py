@@ -16,6 +16,7 @@ EXPIRY_MINUTES = float(os.environ.get("CAMPAIGN_EXPIRY_MINUTES", "0.7"))
 SEED = int(os.environ.get("CAMPAIGN_SEED", "1"))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(MINUTES * 60 + 240)
 def test_whatever_happens_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     # Completions that got stuck are the servers' to drive on, unasked.

@@ -12,7 +12,7 @@ from tests.lessons.client import assert_ends_well
 from tests.support.bodies import KIB, MIB, PART_BYTES, body_of
 from tests.support.faults import Cut, Hold, Rule, Stage
 from tests.support.raw import RawResponse
-from tests.support.redis_proxy import RedisProxy
+from tests.support.redis_proxy import TAIL_BYTES, RedisProxy
 from tests.support.s3_calls import S3Call
 from tests.support.s3_proxy import S3Proxy
 from tests.support.server import ServerProcess, StoreSettings
@@ -99,7 +99,7 @@ def test_lesson_03_a_patch_sent_again_while_the_first_is_recorded_stores_nothing
     shaky.client.upload_from(path, BODY[:acknowledged])
     piece = BODY[acknowledged : acknowledged + 2000]
     hold = Hold(Stage.AFTER)
-    rule = redis_proxy.fail("SETRANGE", hold)
+    rule = redis_proxy.fail(TAIL_BYTES, hold)
     with shaky.client.begin_patch(path, acknowledged, piece, declared=len(piece)) as first:
         hold.wait_until_reached()
         first.reset()

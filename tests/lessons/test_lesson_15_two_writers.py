@@ -13,7 +13,7 @@ from tests.lessons.client import assert_ends_well
 from tests.support.bodies import PART_BYTES, body_of
 from tests.support.faults import Hold, Stage
 from tests.support.raw import RawResponse
-from tests.support.redis_proxy import RedisProxy
+from tests.support.redis_proxy import TAIL_BYTES, RedisProxy
 from tests.support.s3_calls import S3Call
 from tests.support.s3_proxy import S3Proxy
 from tests.support.server import ServerProcess, StoreSettings
@@ -131,7 +131,7 @@ def test_lesson_15_a_commit_that_comes_too_late_changes_nothing(
     then both arrive, the commit and the holder: nothing of what it had is seen."""
     path = world.client.new_upload(LENGTH, body=FRESH[:1000])
     hold = Hold()
-    redis_proxy.fail("SETRANGE", hold)
+    redis_proxy.fail(TAIL_BYTES, hold)
     stale = STALE[1000 : 1000 + sent]
     with frozen_server.client.begin_patch(path, 1000, stale, declared=sent) as holder:
         hold.wait_until_reached()

@@ -454,3 +454,25 @@ async def test_a_name_is_read_without_being_claimed(records: RedisRecords) -> No
     assert await records.named(name) is None
     assert await records.claim(name, upload) == upload.id
     assert await records.named(name) == upload.id
+
+
+async def test_a_tail_that_a_lost_try_began_is_written_to_its_end(workers: Workers) -> None:
+    """The first try's bytes are there, but fewer of them, and its script never ran."""
+    records = await workers.start(ttl_s=60)
+    held = await records.create_held(new_upload())
+    name = Keys(workers.prefix).tail(held.upload.id, held.token, 0)
+    await workers.redis.set(name, b"ab", px=60_000)
+    await records.commit(held, Changes(tail=[b"abcd"]))
+    assert await records.read_tail(held) == b"abcd"
+
+
+async def test_a_tail_takes_no_more_memory_than_it_has_bytes(workers: Workers) -> None:
+    """Redis doubles a string that it lets grow; most tails are written once."""
+    records = await workers.start(ttl_s=60)
+    held = await records.create_held(new_upload())
+    size = 64 * limits.KIB
+    await records.commit(held, Changes(tail=[bytes(size)]))
+    name = Keys(workers.prefix).tail(held.upload.id, held.token, 0)
+    used_bytes = await workers.redis.memory_usage(name)
+    assert used_bytes is not None
+    assert size <= used_bytes < 1.5 * size

@@ -86,8 +86,22 @@ class RedisPair:
         """From now on the replica, a copy of the primary up to here, falls behind."""
         if self.is_behind:
             self.follow()
+        self._catch_up()
         _tell(self.replica, "REPLICAOF", "NO", "ONE")
         self.is_parted = self.is_behind = True
+
+    def _catch_up(self) -> None:
+        """Returns when the replica has what the primary had a moment ago; of a primary that does
+        not answer, it has what it has."""
+        try:
+            wanted = _offset_of(self.primary, "master_repl_offset")
+        except OSError:
+            return
+        eventually(
+            lambda: _offset_of(self.replica, "slave_repl_offset") >= wanted,
+            within_s=_SYNCED_WITHIN_S,
+            what="the replica has all",
+        )
 
     def fail_over(self) -> None:
         """The replica takes over with what it has; every connection breaks."""
@@ -128,6 +142,12 @@ def _is_in_step(replica: LocalRedis) -> bool:
     with _client(replica) as client:
         state: dict[str, object] = client.info("replication")
     return state["master_link_status"] == "up" and not state["master_sync_in_progress"]
+
+
+def _offset_of(node: LocalRedis, name: str) -> int:
+    with _client(node) as client:
+        state: dict[str, int] = client.info("replication")
+    return state.get(name, 0)
 
 
 @contextmanager

@@ -46,6 +46,10 @@ class _Connection:
     faults: list[Fault] = field(default_factory=list)
 
 
+TAIL_BYTES = "SET|SETRANGE"
+"""What carries the bytes of a tail."""
+
+
 class RedisProxy(Proxy):
     """Notes every command; `fail` breaks the nth one of a name."""
 
@@ -62,11 +66,12 @@ class RedisProxy(Proxy):
     def fail(
         self, name: str, fault: Fault, *, nth: int = 1, times: int | None = 1
     ) -> Rule[list[str]]:
-        """`fault` hits the `nth` command of this name ("" for any) from now on, `times` times."""
+        """`fault` hits the `nth` command of this name ("" for any, `A|B` for either) from now on,
+        `times` times."""
         assert not isinstance(fault, Answer), "answers are S3's"
 
         def applies(command: list[str]) -> bool:
-            return name in ("", command[0].upper())
+            return not name or command[0].upper() in name.split("|")
 
         return self.rules.add(applies, fault, nth=nth, times=times)
 

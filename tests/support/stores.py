@@ -118,6 +118,12 @@ class RedisView:
             found = client.scan_iter(match=f"{self.prefix}*{containing}*", count=1000)
             return sorted(key.decode() for key in found)
 
+    def lose(self, upload_id: str) -> None:
+        """All that Redis knows of an upload goes, as if it had lost its data."""
+        with redis.Redis.from_url(self.url) as client:
+            for key in self.keys(upload_id):
+                client.delete(key)
+
     def record(self, upload_id: str) -> dict[str, str]:
         """The fields of an upload's record."""
         with redis.Redis.from_url(self.url, decode_responses=True) as client:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-import redis
 
 from tests.conftest import StartServer
 from tests.support.bodies import PART_BYTES, body_of
@@ -50,13 +49,6 @@ def _mended(s3_proxy: S3Proxy) -> Iterator[None]:
     s3_proxy.rules.clear()
 
 
-def lose(world: World, path: str) -> None:
-    """All that Redis knows of an upload goes."""
-    with redis.Redis.from_url(world.redis.url) as client:
-        for key in world.redis.keys(id_of(path)):
-            client.delete(key)
-
-
 def stored_parts(world: World, path: str) -> set[int]:
     """Numbers of the parts that S3 has of an upload."""
     key = world.key_of(path)
@@ -86,7 +78,7 @@ def test_line_20_parts_of_a_refused_body_are_not_adopted(forgetful: World, befor
     if before:
         assert forgetful.client.patch(path, 0, GOOD[:before]).status == 204
     refuse(forgetful, path, before, 4 * PART_BYTES)
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     assert_resumes(forgetful, path, before // PART_BYTES * PART_BYTES)
 
 
@@ -94,11 +86,11 @@ def test_line_20_nor_those_that_later_bodies_have_not_reached_yet(forgetful: Wor
     path = forgetful.client.new_upload(LENGTH)
     refuse(forgetful, path, 0, 5 * PART_BYTES)
     assert forgetful.client.patch(path, 0, GOOD[: PART_BYTES + 3]).status == 204
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     assert forgetful.client.offset_of(path) == PART_BYTES
     rest = GOOD[PART_BYTES : 3 * PART_BYTES + 3]
     assert forgetful.client.patch(path, PART_BYTES, rest, with_checksum(rest)).status == 204
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     assert_resumes(forgetful, path, 3 * PART_BYTES)
 
 
@@ -109,7 +101,7 @@ def test_line_20_what_agreed_is_kept_like_everything_that_is_acknowledged(
     path = forgetful.client.new_upload(LENGTH)
     body = GOOD[:ends]
     assert forgetful.client.patch(path, 0, body, with_checksum(body)).status == 204
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     assert_resumes(forgetful, path, ends // PART_BYTES * PART_BYTES)
 
 
@@ -119,7 +111,7 @@ def test_line_20_once_all_of_them_are_overwritten_s3_is_trusted_again(forgetful:
     for end in (PART_BYTES, 2 * PART_BYTES, 3 * PART_BYTES, 4 * PART_BYTES):
         start = end - PART_BYTES
         assert forgetful.client.patch(path, start, GOOD[start:end]).status == 204
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     assert_resumes(forgetful, path, 4 * PART_BYTES)
 
 
@@ -144,7 +136,7 @@ def test_line_20_nor_those_of_a_process_that_was_killed(
         doomed.kill()
     hold.release()
     if redis_too:
-        lose(forgetful, path)
+        forgetful.redis.lose(id_of(path))
     assert_resumes(forgetful, path, 0 if redis_too else 10)
 
 
@@ -188,5 +180,5 @@ def test_line_20_without_the_word_of_s3_no_unverified_part_is_sent(
     assert forgetful.client.patch(path, PART_BYTES, body, with_checksum(body)).status == 503
     assert stored_parts(forgetful, path) == {1}
     s3_proxy.rules.clear()
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     assert_resumes(forgetful, path, PART_BYTES)

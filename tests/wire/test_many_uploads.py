@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.support.faults import Hold
-from tests.support.redis_proxy import RedisProxy
+from tests.support.redis_proxy import TAIL_BYTES, RedisProxy
 from tests.support.server import ServerProcess, StoreSettings
 from tests.support.waiting import eventually
 from tests.support.world import World
@@ -40,7 +40,7 @@ def test_tails_on_their_way_to_redis_do_not_make_leases_wait(
     crowded: ServerProcess, world: World, redis_proxy: RedisProxy
 ) -> None:
     hold = Hold()
-    rule = redis_proxy.fail("SETRANGE", hold, times=None)
+    rule = redis_proxy.fail(TAIL_BYTES, hold, times=None)
     paths = [crowded.client.new_upload(10) for _ in range(UPLOADS)]
     with ExitStack() as stack:
         holders = [

@@ -76,6 +76,7 @@ def pause_uploads(world: World, count: int) -> list[str]:
         )
 
 
+@pytest.mark.long
 def test_2000_paused_uploads_stay_within_the_bound_and_go_on(
     own_redis: OwnRedis, start_server: StartServer, bucket: Bucket
 ) -> None:

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-import redis
 
 from tests.conftest import StartServer
 from tests.support.bodies import MIB, PART_BYTES, body_of
@@ -45,13 +44,6 @@ def _mended(s3_proxy: S3Proxy) -> Iterator[None]:
     s3_proxy.rules.clear()
 
 
-def lose(world: World, path: str) -> None:
-    """All that Redis knows of an upload goes."""
-    with redis.Redis.from_url(world.redis.url) as client:
-        for key in world.redis.keys(id_of(path)):
-            client.delete(key)
-
-
 def assert_resumes(world: World, path: str, offset: int) -> None:
     assert world.client.head(path).offset == offset
     world.client.upload_from(path, BODY)
@@ -64,7 +56,7 @@ def assert_resumes(world: World, path: str, offset: int) -> None:
 def test_the_client_is_taken_back_to_the_last_whole_part(forgetful: World, sent: int) -> None:
     path = forgetful.client.new_upload(LENGTH, metadata="filename ZsO8,k")
     assert forgetful.client.patch(path, 0, BODY[:sent]).offset == sent
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     head = forgetful.client.head(path)
     assert (head.status, head.headers["Upload-Length"]) == (200, f"{LENGTH}")
     assert head.headers["Upload-Metadata"] == "filename ZsO8,k"
@@ -74,9 +66,9 @@ def test_the_client_is_taken_back_to_the_last_whole_part(forgetful: World, sent:
 def test_a_patch_alone_brings_the_upload_back(forgetful: World) -> None:
     path = forgetful.client.new_upload(LENGTH)
     forgetful.client.patch(path, 0, BODY[: 2 * PART_BYTES])
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     assert forgetful.client.patch(path, 0, b"x").status == 409
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     body = BODY[2 * PART_BYTES :]
     assert forgetful.client.patch(path, 2 * PART_BYTES, body).offset == LENGTH
     assert forgetful.object_of(path) == BODY
@@ -85,7 +77,7 @@ def test_a_patch_alone_brings_the_upload_back(forgetful: World) -> None:
 def test_a_deferred_length_comes_back_deferred(forgetful: World) -> None:
     path = forgetful.client.new_upload(None)
     forgetful.client.patch(path, 0, BODY[: PART_BYTES + 5])
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     head = forgetful.client.head(path)
     assert (head.offset, head.headers["Upload-Defer-Length"]) == (PART_BYTES, "1")
     declared = {"Upload-Length": f"{LENGTH}"}
@@ -100,7 +92,7 @@ def test_parts_behind_a_gap_do_not_count(forgetful: World, s3_proxy: S3Proxy) ->
     failing = Answer(500, "InternalError")
     s3_proxy.fail(S3Call.UPLOAD_PART, failing, times=None, part_number=2)
     assert forgetful.client.patch(path, 0, BODY[: 4 * PART_BYTES]).status == 503
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     s3_proxy.rules.clear()
     assert_resumes(forgetful, path, PART_BYTES)
 
@@ -122,14 +114,14 @@ def test_parts_that_were_stored_but_never_recorded_are_adopted(
         eventually(lambda: len(forgetful.bucket.parts(key, multipart[key]) or ()) >= 2)
         doomed.kill()
     hold.release()
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     assert forgetful.client.head(path).offset >= 2 * PART_BYTES
 
 
 def test_an_upload_that_was_still_a_tail_is_404(forgetful: World) -> None:
     path = forgetful.client.new_upload(LENGTH)
     forgetful.client.patch(path, 0, BODY[: PART_BYTES - 1])
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     assert forgetful.client.head(path).status == 404
     assert forgetful.client.patch(path, PART_BYTES - 1, b"x").status == 404
 
@@ -142,7 +134,7 @@ def test_an_object_that_was_completed_but_not_recorded_is_whole(
     s3_proxy.fail(S3Call.COMPLETE_MULTIPART, Cut.AFTER, times=None)
     declared = {"Upload-Length": f"{LENGTH}"} if deferred else {}
     assert forgetful.client.patch(path, 0, BODY, declared).status == 503
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     assert forgetful.client.head(path).offset == LENGTH
     assert forgetful.object_of(path) == BODY
 
@@ -155,7 +147,7 @@ def test_an_upload_that_s3_dropped_meanwhile_is_404(forgetful: World) -> None:
     forgetful.bucket.client.abort_multipart_upload(
         Bucket=forgetful.bucket.name, Key=key, UploadId=multipart
     )
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     assert forgetful.client.head(path).status == 404
 
 
@@ -164,7 +156,7 @@ def test_what_was_terminated_or_completed_does_not_come_back(forgetful: World) -
     forgetful.client.patch(terminated, 0, BODY[: 2 * PART_BYTES])
     forgetful.client.delete(terminated)
     forgetful.client.patch(complete, 0, BODY)
-    lose(forgetful, complete)
+    forgetful.redis.lose(id_of(complete))
     assert forgetful.client.head(terminated).status == 404
     assert forgetful.client.head(complete).status == 404
     assert forgetful.object_of(complete) == BODY
@@ -182,7 +174,7 @@ def test_an_expired_upload_does_not_come_back(
 def test_deleting_a_lost_upload_leaves_nothing(forgetful: World) -> None:
     path = forgetful.client.new_upload(LENGTH)
     forgetful.client.patch(path, 0, BODY[: 2 * PART_BYTES + MIB])
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     assert forgetful.client.delete(path).status == 204
     assert forgetful.traces_of(path) == []
 
@@ -191,7 +183,7 @@ def test_without_s3_a_lost_upload_is_not_called_gone(forgetful: World, s3_proxy:
     """A 404 would make the client start over from byte 0."""
     path = forgetful.client.new_upload(LENGTH)
     forgetful.client.patch(path, 0, BODY[: 2 * PART_BYTES])
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     s3_proxy.fail(S3Call.GET_RECOVERY, Answer(503), times=None)
     assert forgetful.client.head(path).status == 423
     s3_proxy.rules.clear()
@@ -207,7 +199,7 @@ def test_an_id_that_never_was_costs_one_look(forgetful: World, s3_proxy: S3Proxy
 def test_a_recovery_object_that_is_not_ours_is_not_believed(forgetful: World) -> None:
     path = forgetful.client.new_upload(LENGTH)
     forgetful.client.patch(path, 0, BODY[: 2 * PART_BYTES])
-    lose(forgetful, path)
+    forgetful.redis.lose(id_of(path))
     forgetful.bucket.client.put_object(
         Bucket=forgetful.bucket.name,
         Key=f"{forgetful.stores.object_prefix}.tus/{id_of(path)}.json",
@@ -226,7 +218,7 @@ def test_a_patch_that_redis_forgot_in_its_middle_claims_nothing_and_can_go_on(
             lambda: f"{id_of(path)}.json" in "".join(forgetful.bucket.keys()),
             what="the recovery object is stored",
         )
-        lose(forgetful, path)
+        forgetful.redis.lose(id_of(path))
         connection.send_until_closed(BODY[half:])
         response = connection.read_response("PATCH")
     assert (response.status, response.code) == (503, "lease_lost")
@@ -245,13 +237,13 @@ def test_a_record_that_is_lost_again_at_once_is_not_called_gone(
     world = World(server, bucket, RedisView(stores.redis_url, stores.redis_prefix))
     path = world.client.new_upload(LENGTH)
     world.client.patch(path, 0, BODY[: 2 * PART_BYTES])
-    lose(world, path)
+    world.redis.lose(id_of(path))
     hold = Hold()
     redis_proxy.fail("EVALSHA", hold, nth=3)  # inspect, restore, inspect
     with ThreadPoolExecutor(1) as pool:
         head = pool.submit(world.client.head, path)
         hold.wait_until_reached()
-        lose(world, path)
+        world.redis.lose(id_of(path))
         hold.release()
         assert head.result().status == 423
     redis_proxy.rules.clear()

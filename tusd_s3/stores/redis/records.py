@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from tusd_s3 import errors, limits
@@ -180,20 +181,25 @@ class RedisRecords:
         args += [before.parts + 1, len(changes.etags), *changes.etags, *fields]
         keys = self._keys.all_of(before.id)
 
-        async def call() -> bytes:
+        async def call(*, begins: bool) -> bytes:
             calls = (self._bulk if changes.tail else self._client).pipeline(transaction=False)
             if changes.tail:
-                key = self._keys.tail(before.id, held.token, base)
-                if append_at == 0:
-                    # With its end from the first moment on: the script may never come to run.
+                key, text = self._keys.tail(before.id, held.token, base), b"".join(changes.tail)
+                if begins:
+                    # With its end from the first moment on: the script may never come to run. If
+                    # the key is there, an earlier try of ours wrote what this one would, or less.
                     life_ms = max(1, expire_at_ms - int(time.time() * 1000))
-                    calls.set(key, b"", px=life_ms, nx=True)
-                calls.setrange(key, append_at, b"".join(changes.tail))
+                    calls.set(key, text, px=life_ms, nx=True)
+                else:
+                    calls.setrange(key, append_at, text)
             calls.evalsha(scripts.COMMIT.sha, len(keys), *keys, *args)
             answer: bytes = (await calls.execute())[-1]
             return answer
 
-        answer = await self._outlast_held(held, call)
+        begins = bool(changes.tail) and append_at == 0
+        answer = await self._outlast_held(held, partial(call, begins=begins))
+        if begins and answer == b"short":
+            answer = await self._outlast_held(held, partial(call, begins=False))
         self._committed(held, answer, after, step, release=release)
 
     async def rebuild(self, held: Held, upload: Upload, etags: Sequence[str]) -> None:
