@@ -159,7 +159,8 @@ class Play:
         deadline, moved = time.time() + 3 * lifetime_s + _GONE_WITHIN_S, 0
         while not (subject.ended or subject.terminated):
             end_s, losses = subject.lifetime.promised_until_s, subject.ledger.losses
-            # It ends by the clock alone: before that moment there is nothing to be seen.
+            # A sleep, because it ends by the clock alone: before that moment there is no event
+            # that could be awaited, and asking earlier is another case (`asks`).
             time.sleep(max(_ASK_AGAIN_S, 0.0 if asks else end_s - time.time()))
             self.head_once(subject, who)
             if subject.lifetime.promised_until_s > end_s > 0 and subject.ledger.losses == losses:

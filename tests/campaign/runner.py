@@ -96,7 +96,7 @@ def _recorded(report: Report) -> Iterator[None]:
     before = report.incidents
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # of whatever kind: unrecorded, it would end the run without a word
         if report.incidents == before:
             report.broke(error)
 

@@ -35,7 +35,7 @@ def file(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return path
 
 
-def start(script: RunScript, network: TcpProxy, path: Path, **given: Any) -> Script:  # noqa: ANN401
+def start(script: RunScript, network: TcpProxy, path: Path, **given: Any) -> Script:  # noqa: ANN401 - options of tus-js-client
     """tus-js-client at work on a file."""
     own = {key: given.pop(key) for key in ("urlStorage",) if key in given}
     options = {"metadata": METADATA, "parallelUploads": PARALLEL, **given}
