@@ -306,6 +306,10 @@ class Objects(Protocol):
         """Store a tail of `size` bytes under a name that was never used before."""
         ...
 
+    async def has_tail(self, upload_id: UploadId, name: str, size: int) -> bool:
+        """Whether a tail of `size` bytes is stored under the name."""
+        ...
+
     async def read_tail(self, upload_id: UploadId, name: str) -> bytes | None:
         """A tail stored by `put_tail`; None if it is not there."""
         ...

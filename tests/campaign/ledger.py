@@ -125,7 +125,8 @@ class Ledger:
 
     def _fall_back(self, floor: int) -> None:
         self.acknowledged = min(self.acknowledged, floor)
-        self._rewound_to = min(self._rewound_to, floor)
+        # A tail may be gone, and whole parts of its range be in S3, whoever stored them.
+        self._rewound_to = min(self._rewound_to // PART_BYTES * PART_BYTES, floor)
 
     def _settle(self, offset: int) -> None:
         reached = self._reached(offset)

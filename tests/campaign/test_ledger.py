@@ -140,3 +140,14 @@ def test_after_a_loss_parts_behind_one_that_failed_may_count() -> None:
         observe(ledger, 3 * PART_BYTES)
     ledger.lose(2 * PART_BYTES)
     observe(ledger, 4 * PART_BYTES)
+
+
+def test_after_a_loss_whole_parts_may_count_in_the_place_of_a_tail() -> None:
+    ledger = Ledger()
+    sent(ledger, 0, 2 * PART_BYTES)
+    observe(ledger, 0)
+    acknowledge(ledger, sent(ledger, 0, 1, which=1), 1)
+    with pytest.raises(Violation):
+        observe(ledger, 2 * PART_BYTES)
+    ledger.lose(2 * PART_BYTES)
+    observe(ledger, 2 * PART_BYTES)

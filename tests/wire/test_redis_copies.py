@@ -163,3 +163,22 @@ def test_an_upload_made_since_is_rebuilt_or_cleanly_gone(world: World, pair: Red
     assert world.client.head(small).status == 404
     assert world.client.offset_of(large) == 3 * PART_BYTES
     assert_finishes(world, large)
+
+
+@pytest.mark.parametrize("parts", [0, 1])
+def test_a_tail_that_came_back_from_s3_since_is_lost_at_once_and_not_later(
+    world: World, pair: RedisPair, start_server: StartServer, parts: int
+) -> None:
+    """The copy still looks for the tail in S3. What HEAD says must hold."""
+    tidy = start_server(over=world.server.stores, cleanup_interval="1s", tail_idle="1s")
+    path, reached = world.client.new_upload(LENGTH), parts * PART_BYTES + MIB
+    world.client.upload_from(path, BODY[:reached])
+    eventually(lambda: world.redis.record(id_of(path))["parked"], what="the tail is in S3")
+    tidy.stop()
+    pair.part()
+    world.client.upload_from(path, BODY[: reached + 1])
+    pair.fail_over()
+    offset = world.client.offset_of(path)
+    assert offset == parts * PART_BYTES
+    assert world.client.patch(path, offset, BODY[offset:reached]).offset == reached
+    assert_finishes(world, path)

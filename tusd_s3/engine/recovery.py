@@ -109,7 +109,8 @@ class RecoveringRecords:
             await self._records.forget(held)
             raise errors.UploadNotFound
         if recovered is None or not _knows_more(recovered.upload, upload):
-            await self._records.commit(held, Changes(verified=True))
+            lost = await self._has_lost_its_tail(upload, recovered)
+            await self._records.commit(held, Changes(verified=True, unparked=lost))
             return
         found = self._renewed(recovered.upload)
         if found.length is None:  # declared after the recovery object was written
@@ -118,6 +119,17 @@ class RecoveringRecords:
             "upload %s: record at offset %d brought to %d", upload.id, upload.offset, found.offset
         )
         await self._records.rebuild(held, found, recovered.etags)
+
+    async def _has_lost_its_tail(self, upload: Upload, recovered: Recovered | None) -> bool:
+        """Whether a tail that the record looks for in S3 is not there: it had come back to Redis,
+        which has forgotten that."""
+        name = upload.parked
+        if name is None or (recovered is not None and recovered.upload.parked == name):
+            return False
+        if await self._objects.has_tail(upload.id, name, upload.tail_bytes):
+            return False
+        logger.warning("upload %s: Redis lost its tail", upload.id)
+        return True
 
     def _renewed(self, upload: Upload) -> Upload:
         return replace(upload, expires_at_s=int(time.time() + self._lifetime_s))

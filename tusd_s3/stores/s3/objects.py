@@ -20,7 +20,6 @@ from tusd_s3.stores.s3.client import ATTEMPTS_MAX, S3Options
 from tusd_s3.stores.s3.failures import UnknownConditionError, translated
 from tusd_s3.stores.s3.recovery import (
     DOCUMENT_MAX_BYTES,
-    ParkedTail,
     Statement,
     StoredPart,
     contiguous_parts,
@@ -230,7 +229,7 @@ class S3Objects:
         if (
             tail is not None
             and tail.base == found.parts_bytes
-            and await self._has_tail(found, tail)
+            and await self.has_tail(upload.id, tail.name, tail.size)
         ):
             found = replace(found, tail_bytes=tail.size, parked=tail.name)
         elif upload.multipart_id is None:
@@ -258,9 +257,10 @@ class S3Objects:
             changed_at_s=head["LastModified"].timestamp(),
         )
 
-    async def _has_tail(self, upload: Upload, tail: ParkedTail) -> bool:
-        head = await self._head(tail_key(self._prefix, upload.id, tail.name))
-        return head is not None and head["ContentLength"] == tail.size
+    async def has_tail(self, upload_id: UploadId, name: str, size: int) -> bool:
+        """See `ports.Objects.has_tail`."""
+        head = await self._head(tail_key(self._prefix, upload_id, name))
+        return head is not None and head["ContentLength"] == size
 
     async def _head(self, key: str) -> HeadObjectOutputTypeDef | None:
         try:
