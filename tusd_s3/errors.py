@@ -26,6 +26,7 @@ and dashboards match on it, so a code is never renamed or reused.
     └── TemporaryError          the server or what it stands on; the client should retry
         ├── BodyTimedOut            503  body_timed_out
         ├── BodyCutShort            503  body_cut_short
+        ├── ServerBusy              503  server_busy
         ├── ShuttingDown            503  shutting_down
         ├── StorageUnavailable      503  storage_unavailable
         │   ├── ObjectExists        503  storage_unavailable
@@ -226,6 +227,13 @@ class BodyTimedOut(TemporaryError):
 
     code = "body_timed_out"
     sentence = "The body stopped arriving; what had arrived was kept."
+
+
+class ServerBusy(TemporaryError):
+    """The memory that a body held was needed for others."""
+
+    code = "server_busy"
+    sentence = "The server has no memory for this body now; try again."
 
 
 class BodyCutShort(TemporaryError):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
+from tusd_s3.budget import Account
 from tusd_s3.model.layout import PartLayout
 from tusd_s3.model.metadata import ObjectAttributes
 from tusd_s3.model.upload import Upload, UploadId, UploadState
@@ -26,10 +27,14 @@ class BodyEnd(Enum):
 class BodySource(Protocol):
     """A request body as the transport yields it."""
 
+    account: Account
+    """What was read of the body is charged here; whoever takes a chunk releases it."""
+
     async def read(self) -> bytes | BodyEnd:
         """The next chunk (never empty), or how the body ended (then again and again).
 
-        Cancelling a call loses no byte: the next call yields what the cancelled one would have.
+        Waits for room in the memory budget first. Cancelling a call loses no byte: the next call
+        yields what the cancelled one would have.
         """
         ...
 
@@ -40,6 +45,7 @@ class StopReason(Enum):
     RELEASE_REQUESTED = auto()
     SHUTDOWN = auto()
     SILENCE = auto()
+    MEMORY = auto()
     LEASE_LOST = auto()
 
 

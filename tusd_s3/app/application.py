@@ -8,8 +8,11 @@ from contextlib import asynccontextmanager, nullcontext
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tusd_s3.app.endpoints import Collection, Resource, not_found
+from tusd_s3.app.allocator import give_back_freed_memory
+from tusd_s3.app.endpoints import Collection, NotFound, Resource
+from tusd_s3.app.inbox import BUDGET_KEY
 from tusd_s3.app.lifecycle import check_stores, draining_on_signals, running
+from tusd_s3.budget import MemoryBudget
 from tusd_s3.config import Settings
 from tusd_s3.engine import Uploads
 from tusd_s3.middleware.cors import with_cors
@@ -33,6 +36,7 @@ class UploadsApp:
         self._settings = settings
         self._own_process = own_process
         self._uploads: Uploads | None = None
+        self._budget = MemoryBudget(settings.memory_budget, settings.s3_part_size)
         self._app = self._layers(self._router())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,22 +44,26 @@ class UploadsApp:
         await self._app(scope, receive, send)
 
     @asynccontextmanager
-    async def lifespan(self, _: object = None) -> AsyncIterator[None]:
+    async def lifespan(self, _: object = None) -> AsyncIterator[dict[str, object]]:
         """Connect to S3 and Redis for the time of the block; record what arrived at its end.
+
+        Yields what an HTTP server of ours needs of the state (ASGI, lifespan state).
 
         Raises StartupError when they cannot be used as they are.
         """
-        if not self._own_process:
+        if self._own_process:
+            give_back_freed_memory()
+        else:
             # The command has checked already, once for all its workers. One that is restarted
             # later must come up even while a store is away.
             await check_stores(self._settings)
-        async with running(self._settings) as uploads:
+        async with running(self._settings, self._budget) as uploads:
             self._uploads = uploads
             # Signals belong to whoever owns the process.
             hooks = draining_on_signals(uploads.begin_drain) if self._own_process else nullcontext()
             try:
                 with hooks:
-                    yield
+                    yield {BUDGET_KEY: self._budget}
             finally:
                 self._uploads = None
 
@@ -70,8 +78,10 @@ class UploadsApp:
     def _router(self) -> Router:
         settings = self._settings
         max_bytes = settings.max_upload_bytes
-        collection = Collection(self._engine, max_bytes, settings.base_path, settings.public_url)
-        resource = Resource(self._engine, max_bytes)
+        collection = Collection(
+            self._engine, max_bytes, self._budget, settings.base_path, settings.public_url
+        )
+        resource = Resource(self._engine, max_bytes, self._budget)
         base = settings.base_path.rstrip("/")
         paths = {f"{base}/", base or "/"}  # a redirect would make a client send its body twice
         return Router(
@@ -80,7 +90,7 @@ class UploadsApp:
                 Route(f"{base}/{{upload_id}}", resource),
             ],
             redirect_slashes=False,
-            default=not_found,
+            default=NotFound(self._engine, max_bytes, self._budget),
             lifespan=self.lifespan,
         )
 

@@ -1,4 +1,4 @@
-"""A request body as `ports.BodySource`, from ASGI's `receive`.
+"""A request body as `ports.BodySource`: from our own HTTP server's inbox, or from ASGI's `receive`.
 
 `receive` is read directly: Starlette's `Request.stream()` raises when the client goes away in the
 middle of a body, and what it had buffered would be lost with it.
@@ -13,16 +13,14 @@ from typing import Final
 from starlette.types import Receive, Scope
 
 from tusd_s3 import limits
+from tusd_s3.app.inbox import INBOX_KEY, Inbox
+from tusd_s3.budget import MemoryBudget
 from tusd_s3.ports import BodyEnd
 from tusd_s3.protocol.fields import Fields
 
-UNREAD_KEY: Final = "tusd_s3.unread"
-"""Scope key under which our own HTTP server leaves what it had read of a body when the connection
-ended. ASGI has no place for it, and uvicorn drops it."""
-
 TRAILERS_KEY: Final = "tusd_s3.trailers"
 """Scope key of the fields that followed a body, as pairs like the headers'; our own HTTP server
-leaves there what may be read of them. ASGI has no place for them either."""
+leaves there what may be read of them. ASGI has no place for them."""
 
 DISCARD_MAX_BYTES: Final = 16 * limits.MIB
 """What is read and thrown away of a refused body. Many clients look at the response only once
@@ -36,17 +34,26 @@ DISCARD_MAX_S: Final = 2.0
 class AsgiBody:
     """The body of one request.
 
-    scope: the request's own; a server may leave the end of a cut body there (`UNREAD_KEY`).
+    scope: the request's own; our own HTTP server leaves the body there.
+    budget: where a body that comes through `receive` is charged.
     expected: whether the request's headers announce a body.
     awaits_continue: whether the client waits for `100 Continue` before it sends one; the server
         sends it with the first `read`.
     """
 
     def __init__(
-        self, scope: Scope, receive: Receive, *, expected: bool, awaits_continue: bool
+        self,
+        scope: Scope,
+        receive: Receive,
+        budget: MemoryBudget,
+        *,
+        expected: bool,
+        awaits_continue: bool,
     ) -> None:
         self._scope = scope
         self._receive = receive
+        self._inbox: Inbox | None = scope.get(INBOX_KEY)
+        self.account = budget.open() if self._inbox is None else self._inbox.account
         self._awaits_continue = awaits_continue
         self._end: BodyEnd | None = None if expected else BodyEnd.COMPLETE
         self._headers_count = len(scope["headers"])
@@ -58,17 +65,30 @@ class AsgiBody:
 
     async def read(self) -> bytes | BodyEnd:
         """See `ports.BodySource`. Nothing is awaited after a message was taken: no byte is lost."""
+        if self._end is not None:
+            return self._end
+        self._awaits_continue = False
+        if self._inbox is None:
+            await self.account.room()
+            return await self._receive_some()
+        if not self._inbox.has_some:
+            await self.account.room()
+        item = await self._inbox.read()
+        if isinstance(item, BodyEnd):
+            self._end = item
+        return item
+
+    async def _receive_some(self) -> bytes | BodyEnd:
         while self._end is None:
-            self._awaits_continue = False
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 self._end = BodyEnd.DISCONNECTED
-                unread: bytes = self._scope.pop(UNREAD_KEY, b"")
-                return unread or self._end
+                break
             if not message.get("more_body", False):
                 self._end = BodyEnd.COMPLETE
             chunk: bytes = message.get("body", b"")
             if chunk:
+                self.account.charge(len(chunk))
                 return chunk
         return self._end
 
@@ -89,5 +109,13 @@ class AsgiBody:
             async with asyncio.timeout(DISCARD_MAX_S):
                 while left > 0 and isinstance(chunk := await self.read(), bytes):
                     left -= len(chunk)
+                    self.account.release(len(chunk))
         except TimeoutError:
             pass
+
+    def close(self) -> None:
+        """Nobody reads any more."""
+        if self._inbox is None:
+            self.account.close()
+        else:
+            self._inbox.close()

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from tusd_s3 import errors
 from tusd_s3.app.body import AsgiBody
 from tusd_s3.app.respond import respond
+from tusd_s3.budget import MemoryBudget
 from tusd_s3.engine import Uploads
 from tusd_s3.middleware.forwarded import FORWARDED_KEY
 from tusd_s3.model.upload import UploadId, parse_upload_id
@@ -31,9 +32,12 @@ class Endpoint:
 
     allow: tuple[str, ...] = ()
 
-    def __init__(self, uploads: Callable[[], Uploads], max_upload_bytes: int) -> None:
+    def __init__(
+        self, uploads: Callable[[], Uploads], max_upload_bytes: int, budget: MemoryBudget
+    ) -> None:
         self._uploads = uploads
         self._max_upload_bytes = max_upload_bytes
+        self._budget = budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -41,10 +45,14 @@ class Endpoint:
         body = AsgiBody(
             scope,
             receive,
+            self._budget,
             expected=_announces_body(fields),
             awaits_continue="Expect" in fields,
         )
-        await respond(await self._answer(scope, fields, body), scope, body, send)
+        try:
+            await respond(await self._answer(scope, fields, body), scope, body, send)
+        finally:
+            body.close()
 
     async def _answer(self, scope: Scope, fields: Fields, body: AsgiBody) -> Response:
         try:
@@ -84,10 +92,11 @@ class Collection(Endpoint):
         self,
         uploads: Callable[[], Uploads],
         max_upload_bytes: int,
+        budget: MemoryBudget,
         base_path: str,
         public_url: str | None,
     ) -> None:
-        super().__init__(uploads, max_upload_bytes)
+        super().__init__(uploads, max_upload_bytes, budget)
         self._base_path = base_path
         self._public_url = public_url
 
@@ -132,11 +141,11 @@ class Resource(Endpoint):
         return tus1.render_appended(await self._uploads().append(upload_id, request, body))
 
 
-async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
+class NotFound(Endpoint):
     """Every other path."""
-    expected = _announces_body(Fields(scope["headers"]))
-    body = AsgiBody(scope, receive, expected=expected, awaits_continue=False)
-    await respond(tus1.render_error(errors.NotFound()), scope, body, send)
+
+    async def _answer(self, _scope: Scope, _fields: Fields, _body: AsgiBody) -> Response:
+        return tus1.render_error(errors.NotFound())
 
 
 def _refuse_upgrade(fields: Fields, body: AsgiBody) -> None:

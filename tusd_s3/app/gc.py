@@ -8,6 +8,7 @@ from typing import Final
 
 from tusd_s3 import errors
 from tusd_s3.app.lifecycle import Assembly, assembled, check_stores, janitor_options
+from tusd_s3.budget import MemoryBudget
 from tusd_s3.config import Settings
 from tusd_s3.engine.chores import Chore, Crew, Journal, Outcome
 from tusd_s3.engine.janitor import JanitorOptions
@@ -26,7 +27,8 @@ async def collect_garbage(
     beside it. Raises StartupError when the stores cannot be used.
     """
     await check_stores(settings)
-    async with assembled(settings) as parts:
+    budget = MemoryBudget(settings.memory_budget, settings.s3_part_size)
+    async with assembled(settings, budget) as parts:
         run = _Run(parts, janitor_options(settings), tell, dry_run=dry_run)
         await run.do_everything()
         verb = "to do" if dry_run else "done"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
+from tusd_s3.budget import MemoryBudget
 from tusd_s3.config import Settings
 from tusd_s3.engine import EngineOptions, Uploads
 from tusd_s3.engine.janitor import Janitor, JanitorOptions
@@ -69,10 +70,10 @@ class Assembly:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Uploads]:
+async def running(settings: Settings, budget: MemoryBudget) -> AsyncIterator[Uploads]:
     """A working engine for the time of the block, cleaning up in the background; at the block's
     end all that arrived is recorded."""
-    async with assembled(settings) as parts:
+    async with assembled(settings, budget) as parts:
         janitor = Janitor(parts.housekeeping, parts.sweeps, janitor_options(settings))
         cleaning = asyncio.create_task(janitor.work_forever(), name="tusd-s3 janitor")
         try:
@@ -83,7 +84,7 @@ async def running(settings: Settings) -> AsyncIterator[Uploads]:
 
 
 @asynccontextmanager
-async def assembled(settings: Settings) -> AsyncIterator[Assembly]:
+async def assembled(settings: Settings, budget: MemoryBudget) -> AsyncIterator[Assembly]:
     """A working engine for the time of the block; at its end all that arrived is recorded."""
     async with (
         open_redis(redis_options(settings)) as redis,
@@ -99,7 +100,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Assembly]:
         async with records.running():
             objects = S3Objects(s3, s3_options(settings))
             copies = S3Copies(s3, s3_options(settings), objects.calling)
-            uploads = Uploads(records, objects, copies, engine_options(settings))
+            uploads = Uploads(records, objects, copies, engine_options(settings), budget)
             try:
                 yield Assembly(
                     uploads,
@@ -178,6 +179,7 @@ def engine_options(settings: Settings) -> EngineOptions:
             part_size_bytes=settings.s3_part_size,
             parts_max=settings.s3_parts_max,
             equal_parts=settings.s3_equal_parts,
+            part_max_bytes=settings.part_max_bytes,
         ),
         key_template=settings.s3_object_key,
         key_prefix=settings.s3_object_prefix,

@@ -180,6 +180,13 @@ class Settings(BaseSettings):
         ge=0, le=3600,
     )  # fmt: skip
 
+    memory_budget: SizeBytes = _setting(
+        _HTTP, "SIZE", 256 * limits.MIB,
+        "Bytes of bodies that one worker holds at most; when they are spent, clients are made to "
+        "wait. At least two parts. Other memory of a worker comes to about 100MiB.",
+        ge=2 * limits.S3_PART_SIZE_MIN_BYTES,
+    )  # fmt: skip
+
     # --- Uploads
     max_size: Annotated[Annotated[SizeBytes, Field(ge=1)] | None, EmptyIsNone] = _setting(
         _UPLOADS, "SIZE", None,
@@ -292,13 +299,24 @@ class Settings(BaseSettings):
                 f"s3_connections is '{connections}', but must be at least "
                 f"s3_concurrent_part_uploads, which is '{parts}': parts would wait for connections"
             )
+        if self.memory_budget < 2 * self.s3_part_size:
+            raise ValueError(
+                f"memory_budget is '{self.memory_budget}', but must be at least twice "
+                f"s3_part_size, which is '{self.s3_part_size}': no part could be filled while "
+                "another one is sent"
+            )
         return self
 
     @property
     def max_upload_bytes(self) -> int:
         """Length of the longest upload that is taken: `max_size`, if the parts can hold it."""
-        capacity = self.s3_parts_max * limits.PART_SIZE_MAX_BYTES
+        capacity = self.s3_parts_max * self.part_max_bytes
         return capacity if self.max_size is None else min(self.max_size, capacity)
+
+    @property
+    def part_max_bytes(self) -> int:
+        """The largest part that an upload may get: two of them must fit the memory budget."""
+        return min(limits.PART_SIZE_MAX_BYTES, self.memory_budget // 2)
 
 
 def group(field: str) -> str:

@@ -25,12 +25,12 @@ def dev_app(settings: Settings) -> Starlette:
     clients: list[S3Client] = []
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
         async with open_s3(s3_options(settings)) as client:
             await ensure_bucket(client, settings.s3_bucket)
             clients.append(client)
-            async with uploads.lifespan():
-                yield
+            async with uploads.lifespan() as state:
+                yield state
 
     async def list_finished() -> list[ListedObject]:
         bucket, prefix = settings.s3_bucket, settings.s3_object_prefix

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from tusd_s3 import errors, limits
+from tusd_s3.budget import MemoryBudget
 from tusd_s3.engine.multipart import Multipart
 from tusd_s3.engine.options import EngineOptions
 from tusd_s3.engine.recovery import RecoveringRecords
@@ -62,6 +63,7 @@ class Desk:
     copies: Copies
     sources: Sources
     options: EngineOptions
+    budget: MemoryBudget
     copying: asyncio.Semaphore
     streaming: asyncio.Semaphore
 
@@ -73,6 +75,7 @@ class Desk:
         objects: Objects,
         copies: Copies,
         options: EngineOptions,
+        budget: MemoryBudget,
         complete: Callable[[Held], Awaitable[Upload]],
     ) -> Self:
         """With room for as much as `options` allow. complete: makes the object of a held upload
@@ -84,6 +87,7 @@ class Desk:
             copies=copies,
             sources=Sources(records, recovering, objects, copies, complete, options),
             options=options,
+            budget=budget,
             copying=asyncio.Semaphore(options.copies_at_once),
             streaming=asyncio.Semaphore(options.concurrent_parts),
         )
@@ -181,7 +185,8 @@ class Assembly:
     # --- one part -------------------------------------------------------------------------------
 
     async def _put_object(self, parts: Sequence[JoinedPart]) -> None:
-        async with self._desk.streaming:
+        size = sum(part.size for part in parts)
+        async with self._desk.streaming, self._desk.budget.loan(size):
             chunks = [chunk for part in parts for chunk in await self._read(part)]
             size, key = sum(map(len, chunks)), self._held.upload.key
             put = self._desk.objects.put_object
@@ -285,7 +290,7 @@ class Assembly:
             source = byte_range(self._sources[piece.index], piece)
             async with desk.copying:
                 return await desk.copies.copy_part(key, multipart_id, part.number, source)
-        async with desk.streaming:
+        async with desk.streaming, desk.budget.loan(part.size):
             chunks = await self._read(part)
             return await desk.objects.upload_part(key, multipart_id, part.number, chunks, part.size)
 

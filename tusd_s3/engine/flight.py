@@ -6,14 +6,20 @@ import asyncio
 from collections.abc import Coroutine
 
 from tusd_s3 import errors
+from tusd_s3.budget import Account
 from tusd_s3.planner.cutter import PlannedPart
 
 
 class Flight:
     """`sending` in a task of its own. Its chunks are kept only while they may have to be parked."""
 
-    def __init__(self, part: PlannedPart, sending: Coroutine[object, object, str]) -> None:
+    def __init__(
+        self, part: PlannedPart, sending: Coroutine[object, object, str], account: Account
+    ) -> None:
         self.chunks = part.chunks
+        self._charged = part.size - part.tail_bytes
+        self._account = account
+        account.send(self._charged)
         self.task = asyncio.create_task(sending)
         self.task.add_done_callback(self._drop_chunks)
 
@@ -43,3 +49,4 @@ class Flight:
     def _drop_chunks(self, _: asyncio.Task[str]) -> None:
         if self.is_landed:
             self.chunks = ()
+        self._account.sent(self._charged, is_stored=self.is_landed)

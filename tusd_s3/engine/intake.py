@@ -7,16 +7,15 @@ import time
 from typing import Final
 
 from tusd_s3 import errors
+from tusd_s3.budget import Account, MemoryBudget
 from tusd_s3.engine import parking
 from tusd_s3.engine.options import EngineOptions
 from tusd_s3.engine.reader import BodyReader
-from tusd_s3.engine.writer import UploadWriter
+from tusd_s3.engine.writer import Bench, UploadWriter
 from tusd_s3.model.checksum import BodyDigest
-from tusd_s3.model.objects import object_attributes
 from tusd_s3.model.upload import Upload, UploadState
 from tusd_s3.planner.choose import with_declared_length
 from tusd_s3.ports import BodyEnd, BodySource, Held, Objects, StopReason, UploadRecords
-from tusd_s3.protocol.headers import parse_metadata
 from tusd_s3.protocol.message import AppendRequest, CreateRequest, Verification
 
 logger = logging.getLogger("tusd_s3.engine")
@@ -25,6 +24,7 @@ _STOP_ERRORS: Final[dict[StopReason, type[errors.UploadError]]] = {
     StopReason.RELEASE_REQUESTED: errors.UploadInterrupted,
     StopReason.SHUTDOWN: errors.ShuttingDown,
     StopReason.SILENCE: errors.BodyTimedOut,
+    StopReason.MEMORY: errors.ServerBusy,
     StopReason.LEASE_LOST: errors.LeaseLost,
 }
 
@@ -36,10 +36,17 @@ _NOTHING_KEPT: Final = (
 class Intake:
     """What PATCH and a POST with a first chunk have in common."""
 
-    def __init__(self, records: UploadRecords, objects: Objects, options: EngineOptions) -> None:
+    def __init__(
+        self,
+        records: UploadRecords,
+        objects: Objects,
+        options: EngineOptions,
+        budget: MemoryBudget,
+    ) -> None:
         self._records = records
         self._objects = objects
         self._options = options
+        self._bench = Bench(records, objects, budget, options.concurrent_parts, self.expiry)
 
     def reader(self, body: BodySource) -> BodyReader:
         """Of a request's body. Make it before the work begins, so that it can be stopped."""
@@ -80,7 +87,9 @@ class Intake:
         Raises ChecksumMismatch, InvalidHeader (for a checksum behind the body), BodyTooLong,
         UploadTooLarge, UploadNotFound, UploadInterrupted, TemporaryError.
         """
-        writer = self.writer(held, declared, staging=request.verification is not None)
+        writer = self.writer(
+            held, declared, account=reader.account, staging=request.verification is not None
+        )
 
         def on_stop(reason: StopReason) -> None:
             reader.stop(reason)
@@ -148,24 +157,25 @@ class Intake:
                             digest.update(item)
                         await writer.write(item)
                     elif item is None:
+                        if reader.account.is_asked and writer.is_staging:
+                            return StopReason.MEMORY
                         await writer.checkpoint()
+                        reader.account.yielded()
                     else:
                         return item
         except errors.StorageUnavailable:
             return BodyEnd.DISCONNECTED  # settling meets the same error and reports it
 
-    def writer(self, held: Held, declared: Upload, *, staging: bool = False) -> UploadWriter:
-        """Of a held upload. declared: as it will be. staging: see `UploadWriter`."""
-        return UploadWriter(
-            held,
-            declared,
-            self._records,
-            self._objects,
-            object_attributes(parse_metadata(declared.metadata)),
-            concurrent_parts=self._options.concurrent_parts,
-            staging=staging,
-            expiry=self.expiry,
-        )
+    def writer(
+        self,
+        held: Held,
+        declared: Upload,
+        *,
+        account: Account | None = None,
+        staging: bool = False,
+    ) -> UploadWriter:
+        """Of a held upload. declared: as it will be. account, staging: see `UploadWriter`."""
+        return UploadWriter(held, declared, self._bench, account=account, staging=staging)
 
     def _end_of(self, upload: Upload) -> int:
         """The offset no byte may pass."""

@@ -15,6 +15,7 @@ import logging
 import secrets
 
 from tusd_s3 import errors
+from tusd_s3.budget import MemoryBudget
 from tusd_s3.engine.vouching import write_recovery
 from tusd_s3.model.upload import Upload, UploadId, UploadState
 from tusd_s3.ports import Changes, Held, Objects, UploadRecords
@@ -32,14 +33,16 @@ def can_be_parked(upload: Upload) -> bool:
     return is_waiting and upload.tail_bytes > 0 and upload.parked is None
 
 
-async def park(held: Held, records: UploadRecords, objects: Objects) -> None:
+async def park(held: Held, records: UploadRecords, objects: Objects, budget: MemoryBudget) -> None:
     """Move the tail of a held upload to S3 and give up its lease. Its expiry stays as it was.
 
     Raises TemporaryError; the tail then stays in Redis.
     """
     upload, name = held.upload, secrets.token_hex(_NAME_BYTES)
-    tail = await records.read_tail(held)
-    await objects.put_tail(upload.id, name, [tail], len(tail))
+    async with budget.loan(upload.tail_bytes):
+        tail = await records.read_tail(held)
+        await objects.put_tail(upload.id, name, [tail], len(tail))
+        del tail
     try:
         await write_recovery(held, records, objects, parked=name)
         await records.commit(held, Changes(parked=name, recovery_stored=True), release=True)
@@ -48,7 +51,9 @@ async def park(held: Held, records: UploadRecords, objects: Objects) -> None:
         raise
 
 
-async def unpark(held: Held, records: UploadRecords, objects: Objects) -> None:
+async def unpark(
+    held: Held, records: UploadRecords, objects: Objects, budget: MemoryBudget
+) -> None:
     """Bring the tail of a held upload back to Redis.
 
     A tail that S3 no longer has is dropped from the record: the upload's offset goes back.
@@ -57,7 +62,15 @@ async def unpark(held: Held, records: UploadRecords, objects: Objects) -> None:
     upload = held.upload
     if upload.parked is None:
         return
-    tail = await objects.read_tail(upload.id, upload.parked)
+    async with budget.loan(upload.tail_bytes):
+        await _bring_back(upload, upload.parked, held, records, objects)
+    await drop(upload, objects)
+
+
+async def _bring_back(
+    upload: Upload, name: str, held: Held, records: UploadRecords, objects: Objects
+) -> None:
+    tail = await objects.read_tail(upload.id, name)
     if tail is None:
         logger.error("upload %s: S3 lost its parked tail", upload.id)
         await records.commit(held, Changes(unparked=True))
@@ -67,7 +80,6 @@ async def unpark(held: Held, records: UploadRecords, objects: Objects) -> None:
         logger.error("upload %s: %d bytes of its parked tail came", upload.id, len(tail))
         raise errors.StorageUnavailable
     await records.commit(held, Changes(tail=[tail], unparked=True))
-    await drop(upload, objects)
 
 
 async def drop(upload: Upload, objects: Objects) -> None:

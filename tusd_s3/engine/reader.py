@@ -18,6 +18,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
+from tusd_s3.budget import Account
 from tusd_s3.ports import BodyEnd, BodySource, StopReason
 
 DRAIN_MAX_S = 0.5
@@ -56,6 +57,7 @@ class BodyReader:
         self._housekept_at_s = 0.0
         self._housekeeping_due = False
         self._stop_reason: StopReason | None = None
+        self._account = source.account
         self._drain_reason: StopReason | None = None
         self._drain_until_s = 0.0
 
@@ -63,6 +65,7 @@ class BodyReader:
         self._task = asyncio.current_task()
         self._housekept_at_s = self._loop.time()
         self._arm(self._tick_s)
+        self._account.on_yield = self._yield
         return self
 
     def __exit__(
@@ -74,6 +77,7 @@ class BodyReader:
         if self._timer is not None:
             self._timer.cancel()
         self._task = None
+        self._account.on_yield = None
 
     async def read(self) -> bytes | BodyEnd | StopReason | None:
         """The next chunk; or how the body ended; or why to stop; or None: housekeeping is due."""
@@ -97,6 +101,11 @@ class BodyReader:
         self._moved = True
         return item
 
+    @property
+    def account(self) -> Account:
+        """Where the body's bytes are charged."""
+        return self._account
+
     def stop(self, reason: StopReason) -> None:
         """End the body soon. A lost lease ends it at once: its bytes can no longer be kept."""
         if reason is StopReason.LEASE_LOST:
@@ -107,6 +116,11 @@ class BodyReader:
             self._moved = False
             if self._task is not None:
                 self._arm(DRAIN_PAUSE_S)
+
+    def _yield(self) -> None:
+        """The bytes that the caller holds are to be made durable now: others need the memory."""
+        self._housekeeping_due = True
+        self._interrupt()
 
     def _was_ours(self) -> bool:
         if not self._interrupted or self._task is None:
@@ -130,6 +144,8 @@ class BodyReader:
             self._tick_draining(self._drain_reason, now_s)
             return
         self._arm(self._tick_s)
+        if self._account.is_waiting:
+            self._waiting_since_s = now_s  # it is we who are silent
         if self._waiting and now_s - self._waiting_since_s >= self._silence_max_s:
             self._end(StopReason.SILENCE)
         elif self._moved and now_s - self._housekept_at_s >= self._housekeeping_s:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from tusd_s3 import errors
+from tusd_s3.budget import MemoryBudget
 from tusd_s3.engine import parking
 from tusd_s3.engine.assembly import Desk
 from tusd_s3.engine.creation import new_upload
@@ -37,15 +38,23 @@ class Uploads:
     """Create, append, inspect, terminate. One per worker; use `drain` before it goes away."""
 
     def __init__(
-        self, records: UploadRecords, objects: Objects, copies: Copies, options: EngineOptions
+        self,
+        records: UploadRecords,
+        objects: Objects,
+        copies: Copies,
+        options: EngineOptions,
+        budget: MemoryBudget,
     ) -> None:
         self._records = records
         self._recovering = RecoveringRecords(records, objects, options.lifetime_s)
         self._objects = objects
         self._options = options
-        self._intake = Intake(records, objects, options)
+        self._budget = budget
+        self._intake = Intake(records, objects, options, budget)
         self._tasks = ProtectedTasks()
-        desk = Desk.of(records, self._recovering, objects, copies, options, self._complete_held)
+        desk = Desk.of(
+            records, self._recovering, objects, copies, options, budget, self._complete_held
+        )
         self._finals = Finals(desk, self._tasks, self._remove)
 
     async def create(self, request: CreateRequest, body: BodySource) -> Upload:
@@ -190,7 +199,7 @@ class Uploads:
         try:
             declared = self._intake.admit(held.upload, request)
             if declared.parked is not None:
-                await parking.unpark(held, self._records, self._objects)
+                await parking.unpark(held, self._records, self._objects, self._budget)
                 declared = self._intake.admit(held.upload, request)
             return await self._intake.receive(held, declared, reader, request)
         finally:
@@ -216,7 +225,7 @@ class Uploads:
     async def _complete_held(self, held: Held) -> Upload:
         try:
             if held.upload.awaits_completion:
-                await parking.unpark(held, self._records, self._objects)
+                await parking.unpark(held, self._records, self._objects, self._budget)
             if held.upload.awaits_completion:
                 await self._intake.writer(held, held.upload).complete()
         except errors.UploadNotFound:
@@ -237,7 +246,7 @@ class Uploads:
     async def _park_held(self, held: Held) -> bool:
         if not parking.can_be_parked(held.upload):
             return False
-        await parking.park(held, self._records, self._objects)
+        await parking.park(held, self._records, self._objects, self._budget)
         return True
 
     async def _abort_start_held(self, held: Held) -> bool:

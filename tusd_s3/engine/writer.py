@@ -23,51 +23,72 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tusd_s3 import errors
+from tusd_s3.budget import Account, MemoryBudget
 from tusd_s3.engine.flight import Flight
 from tusd_s3.engine.multipart import Multipart
-from tusd_s3.model.metadata import ObjectAttributes
+from tusd_s3.model.objects import object_attributes
 from tusd_s3.model.upload import Upload, UploadState
 from tusd_s3.planner.cutter import PartCutter, PlannedPart
 from tusd_s3.ports import Changes, Held, Objects, UploadRecords
+from tusd_s3.protocol.headers import parse_metadata
 
 logger = logging.getLogger("tusd_s3.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all writers of a worker share.
+
+    budget: lends the memory for bytes that come back from Redis.
+    concurrent_parts: how many parts of one upload may be in flight.
+    expiry: the expiry time that a commit made now records (Unix seconds).
+    """
+
+    records: UploadRecords
+    objects: Objects
+    budget: MemoryBudget
+    concurrent_parts: int
+    expiry: Callable[[], int]
 
 
 class UploadWriter:
     """Takes a body's chunks for a held upload.
 
     upload: the held upload as it will be, with a length declared by this very request.
-    concurrent_parts: how many parts may be in flight.
+    account: where the chunks are charged; None for a writer that is given none.
     staging: whether the body is staged.
-    expiry: the expiry time that a commit made now records (Unix seconds).
     """
 
     def __init__(
         self,
         held: Held,
         upload: Upload,
-        records: UploadRecords,
-        objects: Objects,
-        attributes: ObjectAttributes,
+        bench: Bench,
         *,
-        concurrent_parts: int,
+        account: Account | None = None,
         staging: bool = False,
-        expiry: Callable[[], int],
     ) -> None:
         self._held = held
         self._declared = upload
-        self._records = records
-        self._objects = objects
-        self._attributes = attributes
-        self._concurrent_parts = concurrent_parts
-        self._expiry = expiry
+        self._records = bench.records
+        self._objects = bench.objects
+        self._budget = bench.budget
+        self._concurrent_parts = bench.concurrent_parts
+        self._expiry = bench.expiry
+        self._attributes = object_attributes(parse_metadata(upload.metadata))
+        self._account = bench.budget.open() if account is None else account
         self._received = 0
         self._flights: deque[Flight] = deque()
         self._multipart = Multipart(
-            held, records, objects, attributes, self._commit_start, staging=staging
+            held,
+            self._records,
+            self._objects,
+            self._attributes,
+            self._commit_start,
+            staging=staging,
         )
         self._staging = staging
         self._cutter = PartCutter(
@@ -83,6 +104,11 @@ class UploadWriter:
     def offset(self) -> int:
         """Where the next byte goes: the upload's offset at the start plus all bytes taken."""
         return self._offset + self._received
+
+    @property
+    def is_staging(self) -> bool:
+        """Whether the body is staged, so that nothing of it can be made durable yet."""
+        return self._staging
 
     @property
     def is_whole(self) -> bool:
@@ -111,6 +137,7 @@ class UploadWriter:
         tail = [] if self._flights else self._cutter.take_tail()
         if etags or tail:
             await self._commit(etags, tail)
+            self._account.release(sum(map(len, tail)))
 
     def accept(self) -> None:
         """The staged body agrees with its checksum: from now on it counts."""
@@ -162,8 +189,9 @@ class UploadWriter:
         """
         upload = self._held.upload
         if upload.multipart_id is None:
-            tail = await self._records.read_tail(self._held)
-            await self._put_object([tail])
+            async with self._budget.loan(upload.tail_bytes):
+                tail = await self._records.read_tail(self._held)
+                await self._put_object([tail])
             return
         if upload.tail_bytes:
             last = PlannedPart(upload.parts + 1, upload.tail_bytes, (), upload.tail_bytes)
@@ -203,13 +231,15 @@ class UploadWriter:
         if self._multipart.task is not None:
             tasks.append(self._multipart.task)
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._account.clear()
 
     # --- sending ------------------------------------------------------------------------------
 
     async def _launch(self, part: PlannedPart) -> None:
         while len(running := self._running) >= self._concurrent_parts:
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        self._flights.append(Flight(part, self._send(part, self._multipart.ready())))
+        sending = self._send(part, self._multipart.ready())
+        self._flights.append(Flight(part, sending, self._account))
         if (failure := self._failure) is not None:
             raise failure
 
@@ -247,18 +277,20 @@ class UploadWriter:
     async def _attempt(self, part: PlannedPart, multipart: asyncio.Task[str]) -> str:
         # All parts wait for the one multipart upload; cancelling one must not cancel that.
         multipart_id = await asyncio.shield(multipart)
-        chunks: Sequence[bytes] = part.chunks
-        if part.tail_bytes:
-            chunks = [await self._records.read_tail(self._held), *chunks]
-        return await self._objects.upload_part(
-            self._held.upload.key, multipart_id, part.number, chunks, part.size
-        )
+        async with self._budget.loan(part.tail_bytes):
+            chunks: Sequence[bytes] = part.chunks
+            if part.tail_bytes:
+                chunks = [await self._records.read_tail(self._held), *chunks]
+            return await self._objects.upload_part(
+                self._held.upload.key, multipart_id, part.number, chunks, part.size
+            )
 
     async def _store_single(self) -> None:
         last = self._cutter.take_last()
         try:
-            tail = await self._records.read_tail(self._held)
-            await self._put_object([tail, *last.chunks])
+            async with self._budget.loan(last.tail_bytes):
+                tail = await self._records.read_tail(self._held)
+                await self._put_object([tail, *last.chunks])
         except errors.StorageUnavailable:
             await self._commit((), last.chunks, release=True)
             raise

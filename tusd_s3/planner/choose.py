@@ -7,6 +7,7 @@ double on a fixed schedule, unless the store wants equal parts (R2), which caps 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 
 from tusd_s3 import errors, limits
@@ -25,17 +26,19 @@ class LayoutPolicy:
     parts_max: how many parts the store takes (AWS 10,000; Scaleway 1,000).
     equal_parts: whether the store wants all parts of an upload equal although its length is not
         known at the start.
+    part_max_bytes: the largest part there is memory for.
     """
 
     part_size_bytes: int
     parts_max: int = limits.S3_PARTS_MAX
     equal_parts: bool = False
+    part_max_bytes: int = limits.PART_SIZE_MAX_BYTES
 
     def layout_for(self, length: int | None) -> PartLayout:
         """The layout of a new upload. Raises UploadTooLarge if no layout can hold `length`."""
         if length is None:
             per_size = 0 if self.equal_parts else self._parts_per_size
-            return PartLayout(self.part_size_bytes, per_size, self.parts_max)
+            return self._bounded(PartLayout(self.part_size_bytes, per_size, self.parts_max))
         return self._uniform(length, at_least=self.part_size_bytes)
 
     def layout_after_declaration(self, upload: Upload, length: int) -> PartLayout:
@@ -61,9 +64,14 @@ class LayoutPolicy:
         needed = -(-length // self.parts_max)
         rounded = -(-needed // _STEP_BYTES) * _STEP_BYTES
         size = max(at_least, rounded)
-        if size > limits.PART_SIZE_MAX_BYTES:
-            raise errors.UploadTooLarge(limits.PART_SIZE_MAX_BYTES * self.parts_max)
+        if size > self.part_max_bytes:
+            raise errors.UploadTooLarge(self.part_max_bytes * self.parts_max)
         return PartLayout(size, 0, self.parts_max)
+
+    def _bounded(self, layout: PartLayout) -> PartLayout:
+        """`layout` up to the last part there is memory for."""
+        last = bisect_right(range(1, layout.parts_max + 1), self.part_max_bytes, key=layout.size_of)
+        return replace(layout, parts_max=max(1, last))
 
 
 def with_declared_length(upload: Upload, length: int, policy: LayoutPolicy) -> Upload:

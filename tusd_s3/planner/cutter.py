@@ -2,8 +2,8 @@
 
 The cutter knows the layout, how many parts are stored, and how long the tail is. It is fed chunks
 and says which parts became full; what is short of a part it keeps as *fresh* chunks, until they
-are taken into the tail or become part of the next part. It never joins or copies chunks: only the
-one chunk that spans a boundary is split.
+are taken into the tail or become part of the next part. It does not join or copy chunks, but for
+tiny ones: only the one chunk that spans a boundary is split.
 
 Three lengths describe the part being filled:
 
@@ -20,7 +20,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tusd_s3 import limits
 from tusd_s3.model.layout import PartLayout
+
+_SMALL_BYTES = 4 * limits.KIB
+"""A chunk below this costs more as an object of its own than to copy: a client that sends single
+bytes would take a hundred times their memory."""
+
+_RUN_BYTES = 64 * limits.KIB
+"""Small chunks are put together up to this: what is copied for each of them is bounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +106,13 @@ class PartCutter:
         return self._size - self._tail_bytes - self._fresh_bytes
 
     def _keep(self, chunk: bytes) -> None:
-        if chunk:
+        if not chunk:
+            return
+        self._fresh_bytes += len(chunk)
+        if len(chunk) < _SMALL_BYTES and self._fresh and len(self._fresh[-1]) < _RUN_BYTES:
+            self._fresh[-1] += chunk
+        else:
             self._fresh.append(chunk)
-            self._fresh_bytes += len(chunk)
 
     def _cut(self) -> PlannedPart:
         part = PlannedPart(

@@ -9,8 +9,9 @@
 - *Trailers are added to the request's headers*, where a late `Upload-Offset` would be taken for the
   one that was checked. Here they are kept apart, and only the one that we know the meaning of (RFC
   9110, 6.5.1: only what is known to be safe may be merged).
-- *What it has read of a body when the connection ends is dropped*, up to 320 KiB of it. Here the
-  application finds it in the request's scope, and stores it.
+- *What it has read of a body when the connection ends is dropped*, up to 320 KiB of it, and a body
+  is copied four times on its way to the application. Here an `Inbox` takes the pieces as they are,
+  and the connection is read only while the application waits for more.
 - *A client that sends a request and then closes its sending side gets no response.* Here it does:
   a half-closed connection is as good as a whole one for that (RFC 9112, 9.6).
 """
@@ -18,13 +19,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tusd_s3 import limits
-from tusd_s3.app.body import TRAILERS_KEY, UNREAD_KEY
+from tusd_s3.app.body import TRAILERS_KEY
+from tusd_s3.app.inbox import BUDGET_KEY, INBOX_KEY, Inbox
+from tusd_s3.budget import MemoryBudget
+from tusd_s3.ports import BodyEnd
 from tusd_s3.protocol import checksum, tus1
 
 if TYPE_CHECKING:
@@ -60,6 +65,9 @@ _MALFORMED: Final = _plain_response(
     "400 Bad Request", "bad_request: This is not a well-formed HTTP/1.1 request.\n"
 )
 _TRAILER: Final = checksum.FIELD.lower().encode("ascii")
+UNASKED_MAX_BYTES: Final = 16 * limits.KIB
+"""Most that is read at once while no body is waited for: a head, and what comes along with it."""
+
 _OFFER_HEADERS: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
 
@@ -81,6 +89,10 @@ class _Transport:
         return getattr(self._transport, name)
 
 
+def _inbox_of(cycle: RequestResponseCycle) -> Inbox | None:
+    return cast("Inbox | None", cycle.scope.get(INBOX_KEY))
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
     """See the module's text."""
 
@@ -90,19 +102,36 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _offered_upgrade = False
     _refused = False
     _head_timer: asyncio.TimerHandle | None = None
+    _budget: MemoryBudget | None = None
+    _inbox: Inbox | None = None
+    _pieces: list[bytes]
+    _body_left = 0
+    """Bytes of a body of known length that are still to come."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first head is due from now on."""
         super().connection_made(transport)
         self.transport = cast("asyncio.Transport", _Transport(transport))
+        self._budget = self.app_state.get(BUDGET_KEY)
+        self._pieces = []
         self._arm_head_timer()
+
+    @property
+    def read_bytes(self) -> int:
+        """How much may be read at once: of what nobody asked for, not more than a head."""
+        inbox = self._inbox
+        if inbox is None or self._budget is None or not inbox.is_wanted:
+            return UNASKED_MAX_BYTES
+        return self._budget.read_bytes
 
     def connection_lost(self, exc: Exception | None) -> None:
         """No head is due any more; what was read of a body is left for the application."""
         self._disarm_head_timer()
-        cycle = self._last_cycle
-        if cycle is not None and cycle.body and not cycle.response_complete:
-            cycle.scope[UNREAD_KEY] = bytes(cycle.body)  # type: ignore[typeddict-unknown-key]
+        for cycle, _ in self.pipeline:  # nobody will ever look at these
+            if (unseen := _inbox_of(cycle)) is not None:
+                unseen.close()
+        if self._inbox is not None:
+            self._inbox.end(BodyEnd.DISCONNECTED)
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
@@ -119,12 +148,40 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         self._progressed = False
-        self._feed(data)
+        if self._body_left:
+            data = self._take_body(data)
+        if data:
+            self._feed(data)
+        self._hand_over()
         self._overhead_bytes = 0 if self._progressed else self._overhead_bytes + len(data)
         if self._overhead_bytes > HEAD_MAX_BYTES:
             self._refuse(_TOO_LONG)
         elif self._awaits_head and self._overhead_bytes and self._head_timer is None:
             self._arm_head_timer()
+
+    def _take_body(self, data: bytes) -> bytes:
+        """Take bytes of a body of known length, which need no parser; what follows it."""
+        self._progressed = True
+        size = min(len(data), self._body_left)
+        self._body_left -= size
+        self._pieces.append(data[:size])
+        if self._body_left == 0:
+            self._new_parser()  # the old one still waits for the body
+            self.on_message_complete()
+        return data[size:]
+
+    def _hand_over(self) -> None:
+        """Give the application what came of the body, and read on only when it asks."""
+        if not self._pieces:
+            return
+        pieces, self._pieces = self._pieces, []
+        if self._inbox is not None:
+            self._inbox.push(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            self.flow.pause_reading()
+
+    def _new_parser(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
 
     def _feed(self, data: bytes) -> None:
         rest = data
@@ -139,8 +196,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as offer:
             if (head := self._head_without_offer()) is not None:
                 self._offered_upgrade = False
-                self.parser = httptools.HttpRequestParser(self)
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+                self._new_parser()
                 return head + data[offer.args[0] :]
             self._refuse(_MALFORMED)
         except httptools.HttpParserError:
@@ -176,11 +232,36 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._awaits_head = False
         self._disarm_head_timer()
         super().on_headers_complete()
+        self._open_inbox()
+
+    def _open_inbox(self) -> None:
+        """For the body that the head announces, if it does."""
+        fields = dict(self.headers)
+        length = int(fields.get(b"content-length", b"0"))
+        chunked = b"transfer-encoding" in fields
+        self._inbox = None
+        self._body_left = 0
+        if self._budget is not None and (length or chunked):
+            self._body_left = 0 if chunked else length
+            self._inbox = Inbox(self._budget.open(), functools.partial(self._resume, self.cycle))
+            self.scope[INBOX_KEY] = self._inbox  # type: ignore[typeddict-unknown-key] # ours
+
+    def _resume(self, cycle: RequestResponseCycle) -> None:
+        """Somebody waits for more of this request's body."""
+        if cycle.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            cycle.waiting_for_100_continue = False
+        if not cycle.disconnected and not cycle.response_complete:
+            self.flow.resume_reading()
 
     def on_body(self, body: bytes) -> None:
         """Bytes of a body came; they are bounded by whoever reads them."""
         self._progressed = True
-        super().on_body(body)
+        if self._inbox is None:
+            super().on_body(body)
+        else:
+            self._body_left = max(0, self._body_left - len(body))
+            self._pieces.append(body)
 
     def on_message_complete(self) -> None:
         """The next bytes begin another head."""
@@ -188,6 +269,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._offered_upgrade:
             return
         self._awaits_head = True
+        if self._inbox is not None:
+            self._hand_over()
+            self._inbox.end(BodyEnd.COMPLETE)
         super().on_message_complete()
 
     @property

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from uvicorn import Config
 
 from tusd_s3.config import Settings
 from tusd_s3.logs import logging_config
-from tusd_s3.serving.http1 import BoundedHttpProtocol
+from tusd_s3.serving.reads import MeasuredReads
 
 KEEP_ALIVE_S: Final = 75
 """How long an idle connection stays open: longer than the 60 s after which common proxies drop
@@ -62,7 +63,7 @@ def server_config(settings: Settings, app: Callable[..., object], *, factory: bo
         factory=factory,
         workers=settings.workers,
         loop="auto",  # uvloop where there is one
-        http=BoundedHttpProtocol,
+        http=cast("type[asyncio.Protocol]", MeasuredReads),  # as good as one, says asyncio
         ws="none",
         lifespan="on",
         log_config=logging_config(settings.log_level, settings.log_format),

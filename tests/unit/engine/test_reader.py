@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from tests.support.bodies import MIB
+from tusd_s3.budget import MemoryBudget
 from tusd_s3.engine.reader import DRAIN_MAX_S, DRAIN_PAUSE_S, BodyReader
 from tusd_s3.ports import BodyEnd, StopReason
 
@@ -14,6 +16,7 @@ class Source:
     """A body that a test feeds; cancelling a read loses nothing, as the port demands."""
 
     def __init__(self) -> None:
+        self.account = MemoryBudget(64 * MIB, 5 * MIB).open()
         self._queue: asyncio.Queue[bytes | BodyEnd] = asyncio.Queue()
         self._end: BodyEnd | None = None
 

@@ -24,6 +24,7 @@ from tusd_s3.stores.redis.client import (
     translated,
     with_scripts,
 )
+from tusd_s3.stores.redis.gate import ByteGate
 from tusd_s3.stores.redis.keys import Keys
 from tusd_s3.stores.redis.leases import LeaseKeeper, LeaseOptions
 
@@ -43,6 +44,9 @@ _TRY_AGAIN_S = 0.25
 _ATTEMPT_MIN_S = 2.0
 """What an attempt may take however little patience is left: a busy Redis is not an absent one."""
 
+_TAILS_AT_ONCE_BYTES = 8 * limits.MIB
+"""Bytes of tails on their way to Redis: more than a network takes within one round trip."""
+
 _EXPIRED_GRACE_S = 0.01
 """Beyond a lease's remaining TTL, so that the next attempt finds it gone."""
 
@@ -60,6 +64,7 @@ class RedisRecords:
         self._keys = Keys(prefix)
         self._keeper = LeaseKeeper(client, self._keys, options)
         self._options = options
+        self._gate = ByteGate(_TAILS_AT_ONCE_BYTES)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -197,9 +202,10 @@ class RedisRecords:
             return answer
 
         begins = bool(changes.tail) and append_at == 0
-        answer = await self._outlast_held(held, partial(call, begins=begins))
-        if begins and answer == b"short":
-            answer = await self._outlast_held(held, partial(call, begins=False))
+        async with self._gate.passing(tail_bytes - append_at):
+            answer = await self._outlast_held(held, partial(call, begins=begins))
+            if begins and answer == b"short":
+                answer = await self._outlast_held(held, partial(call, begins=False))
         self._committed(held, answer, after, step, release=release)
 
     async def rebuild(self, held: Held, upload: Upload, etags: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.loaders import Loader, create_loader
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -66,10 +68,17 @@ def _sdk_config(options: S3Options) -> AioConfig:
     )
 
 
+@functools.cache
+def _loader(search_path: str | None) -> Loader:
+    return create_loader(search_path)
+
+
 @asynccontextmanager
 async def open_s3(options: S3Options) -> AsyncIterator[S3Client]:
     """A client for the time of the block. Credentials come from the SDK's own chain."""
     session = get_session()
+    # What it reads of the service's description stays in memory, for each loader anew.
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     async with session.create_client(
         "s3",
         region_name=options.region,

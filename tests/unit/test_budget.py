@@ -1,0 +1,307 @@
+"""The memory budget: who gets room, who has to give some, and that somebody always goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.support.bodies import KIB, MIB
+from tusd_s3.budget import READ_MAX_BYTES, READ_MIN_BYTES, Account, MemoryBudget
+
+PART = 5 * MIB
+BUDGET = 4 * PART
+
+
+def budget_of(total: int = BUDGET, reserve: int = PART) -> MemoryBudget:
+    return MemoryBudget(total, reserve)
+
+
+async def turns(count: int = 3) -> None:
+    """Let whatever can run, run."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def has_room(account: Account) -> bool:
+    waiting = asyncio.create_task(account.room())
+    await turns()
+    if waiting.done():
+        return True
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    return False
+
+
+async def within(seconds: float, awaitable: Awaitable[object]) -> None:
+    async with asyncio.timeout(seconds):
+        await awaitable
+
+
+def test_bodies_get_at_least_half() -> None:
+    with pytest.raises(ValueError, match="half"):
+        MemoryBudget(2 * PART - 1, PART)
+
+
+async def test_there_is_room_until_the_budget_is_spent_and_again_when_bytes_are_stored() -> None:
+    budget = budget_of()
+    account = budget.open()
+    assert await has_room(account)
+    account.charge(BUDGET - PART - READ_MAX_BYTES + 1)
+    assert not await has_room(account)
+    account.release(1)
+    assert await has_room(account)
+
+
+async def test_what_is_read_at_once_shrinks_with_the_room() -> None:
+    budget = budget_of()
+    account = budget.open()
+    assert budget.read_bytes == READ_MAX_BYTES
+    account.charge(BUDGET - PART - 10 * KIB)
+    assert budget.read_bytes == 10 * KIB
+    account.charge(10 * MIB)
+    assert budget.read_bytes == READ_MIN_BYTES
+
+
+async def test_a_closed_account_holds_nothing_and_takes_nothing() -> None:
+    budget = budget_of()
+    account = budget.open()
+    account.charge(MIB)
+    account.close()
+    account.charge(MIB)
+    account.release(MIB)
+    assert budget.used_bytes == 0
+
+
+async def test_no_more_is_released_than_was_charged() -> None:
+    budget = budget_of()
+    account = budget.open()
+    account.charge(10)
+    account.release(11)
+    assert (account.held_bytes, budget.used_bytes) == (0, 0)
+
+
+async def test_the_oldest_part_goes_first() -> None:
+    budget = budget_of()
+    full, first, second = budget.open(), budget.open(), budget.open()
+    full.charge(BUDGET)
+    order: list[str] = []
+
+    async def wait(account: Account, name: str) -> None:
+        await account.room()
+        order.append(name)
+        account.charge(READ_MAX_BYTES)
+
+    late = asyncio.create_task(wait(second, "second"))
+    await turns()
+    early = asyncio.create_task(wait(first, "first"))
+    await turns()
+    full.release(PART + READ_MAX_BYTES)
+    await turns()
+    assert order == ["first"]
+    full.release(READ_MAX_BYTES)
+    await asyncio.gather(early, late)
+    assert order == ["first", "second"]
+
+
+async def test_a_new_part_means_the_end_of_the_line() -> None:
+    budget = budget_of()
+    first, second = budget.open(), budget.open()
+    first.send(0)
+    assert first.turn > second.turn
+
+
+async def test_who_gave_up_waiting_keeps_nobody_from_going_on() -> None:
+    budget = budget_of()
+    full, first, second = budget.open(), budget.open(), budget.open()
+    full.charge(BUDGET)
+    gone = asyncio.create_task(first.room())
+    waiting = asyncio.create_task(second.room())
+    await turns()
+    gone.cancel()
+    full.clear()
+    await within(5, waiting)
+
+
+async def test_an_idle_account_is_asked_to_yield() -> None:
+    budget = budget_of()
+    idle, busy = budget.open(), budget.open()
+    idle.on_yield = idle.clear
+    idle.charge(BUDGET)
+    await within(5, busy.room())
+    assert idle.held_bytes == 0
+
+
+async def test_the_longest_idle_one_is_asked_and_no_more_than_it_takes() -> None:
+    budget = budget_of()
+    accounts = [budget.open() for _ in range(3)]
+    asked: list[int] = []
+
+    def yielding(index: int) -> Callable[[], None]:
+        def give() -> None:
+            asked.append(index)
+            accounts[index].clear()
+            accounts[index].yielded()
+
+        return give
+
+    for index in (1, 0, 2):
+        accounts[index].on_yield = yielding(index)
+        accounts[index].charge(PART)
+        await asyncio.sleep(0.002)  # "longest" needs a difference
+    await within(5, budget.open().room())
+    assert asked == [1]
+
+
+async def test_bytes_on_their_way_are_not_asked_for() -> None:
+    budget = budget_of()
+    sending, other = budget.open(), budget.open()
+    sending.on_yield = lambda: pytest.fail("its bytes are on their way")
+    sending.charge(BUDGET)
+    sending.send(BUDGET)
+    waiting = asyncio.create_task(other.room())
+    _, pending = await asyncio.wait({waiting}, timeout=1)
+    assert pending
+    sending.sent(BUDGET, is_stored=True)
+    await within(5, waiting)
+
+
+async def test_a_part_that_was_not_stored_stays_charged() -> None:
+    account = budget_of().open()
+    account.charge(PART)
+    account.send(PART)
+    account.sent(PART, is_stored=False)
+    assert (account.held_bytes, account.resting_bytes) == (PART, PART)
+
+
+async def test_when_all_hold_half_a_part_and_wait_the_youngest_yields() -> None:
+    budget = budget_of()
+    accounts = [budget.open() for _ in range(6)]
+    asked: list[Account] = []
+
+    def give(account: Account) -> None:
+        asked.append(account)
+        account.clear()
+
+    for account in accounts:
+        account.on_yield = functools.partial(give, account)
+        account.charge(PART // 2)
+    waiting = [asyncio.create_task(account.room()) for account in accounts]
+    await within(5, asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED))
+    assert waiting[0].done()
+    assert asked == [accounts[-1]]
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_loans_may_take_the_reserve_and_go_before_bodies() -> None:
+    budget = budget_of()
+    account = budget.open()
+    account.charge(BUDGET - PART)
+    async with asyncio.timeout(1), budget.loan(PART):
+        assert budget.used_bytes == BUDGET
+        reading = asyncio.create_task(account.room())
+        borrowing = asyncio.create_task(borrow(budget, PART))
+        await turns()
+        assert not reading.done()
+        assert not borrowing.done()
+    await within(1, borrowing)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    assert budget.used_bytes == BUDGET - PART
+
+
+async def borrow(budget: MemoryBudget, size: int) -> None:
+    async with budget.loan(size):
+        await asyncio.sleep(0)
+
+
+async def test_one_loan_is_granted_even_when_nothing_is_left_and_nothing_moves() -> None:
+    budget = budget_of()
+    budget.open().charge(2 * BUDGET)
+    await within(5, borrow(budget, 3 * PART))
+
+
+async def test_a_loan_that_nobody_waits_for_any_more_is_given_back() -> None:
+    budget = budget_of()
+    account = budget.open()
+    account.charge(BUDGET)
+    borrowing = asyncio.create_task(borrow(budget, PART))
+    await turns()
+    account.clear()  # grants it, and in the same moment
+    borrowing.cancel()
+    await asyncio.gather(borrowing, return_exceptions=True)
+    assert budget.used_bytes == 0
+
+
+class Upload:
+    """Reads and sends parts as a writer does: half a part may go to Redis when it is asked for,
+    and a part that began there needs a loan."""
+
+    def __init__(self, budget: MemoryBudget, dice: random.Random, parts: int) -> None:
+        self.budget, self.dice, self.parts_left = budget, dice, parts
+        self.account = budget.open()
+        self.fresh = self.tail = 0
+        self.asked = False
+
+    def give(self) -> None:
+        self.asked = True
+
+    async def run(self) -> None:
+        self.account.on_yield = self.give
+        while self.parts_left:
+            if self.asked:
+                await asyncio.sleep(0)
+                self.account.release(self.fresh)
+                self.tail, self.fresh, self.asked = self.tail + self.fresh, 0, False
+                self.account.yielded()
+            waiting = asyncio.create_task(self.account.room())
+            while not waiting.done() and not self.asked:
+                await asyncio.wait({waiting}, timeout=0.01)
+            if self.asked:
+                waiting.cancel()
+                await asyncio.gather(waiting, return_exceptions=True)
+                continue
+            size = min(
+                self.dice.choice([KIB, 64 * KIB, READ_MAX_BYTES, READ_MAX_BYTES]),
+                self.budget.read_bytes,
+            )
+            size = min(size, PART - self.tail - self.fresh)
+            self.account.charge(size)
+            self.fresh += size
+            if self.tail + self.fresh == PART:
+                await self.send()
+        self.account.close()
+
+    async def send(self) -> None:
+        size, self.fresh = self.fresh, 0
+        self.account.send(size)
+        async with self.budget.loan(self.tail):
+            await asyncio.sleep(0.001 * self.dice.random())
+        self.tail = 0
+        self.parts_left -= 1
+        self.account.sent(size, is_stored=True)
+
+
+@pytest.mark.parametrize("total", [2 * PART, 3 * PART, 8 * PART])
+@pytest.mark.parametrize("uploads", [1, 7, 20])
+async def test_everybody_gets_through_and_the_budget_holds(total: int, uploads: int) -> None:
+    budget = budget_of(total)
+    dice = random.Random(total + uploads)
+    most = 0
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            most = max(most, budget.used_bytes)
+            await asyncio.sleep(0)
+
+    watching = asyncio.create_task(watch())
+    await within(120, asyncio.gather(*(Upload(budget, dice, 2).run() for _ in range(uploads))))
+    watching.cancel()
+    assert budget.used_bytes == 0
+    assert most <= total + uploads * READ_MIN_BYTES + PART, "a loan may be granted beyond it"

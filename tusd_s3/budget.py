@@ -1,0 +1,338 @@
+"""The memory that request bodies may take, shared by everything in the process.
+
+Every byte of a body is charged from the moment it was read until S3 or Redis has it. When the
+budget is spent, bodies are no longer read; their clients notice through TCP.
+
+Who waits is served in the order in which their present parts were begun. An upload that could go
+on a little with each read would stop half-way through a part like all the others, and half a part
+can only go to Redis; the oldest part, once full, goes to S3 and makes room.
+
+Bytes that are neither on their way nor about to be must not keep room from others: the longest idle
+accounts are asked to yield, which moves their bytes to Redis. If nobody is idle and nothing moves,
+because all hold half a part and wait, the youngest yields. So there is always somebody who goes on.
+
+A *loan* is memory for bytes that come from the stores, such as the tail a part begins with. What
+holds a loan always finishes within the timeouts of the stores, and one loan is granted even when
+nothing is left: nobody waits for ever for somebody who waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from tusd_s3 import limits
+
+READ_MAX_BYTES: Final = 256 * limits.KIB
+"""Most that is read of a connection at once: few reads for a fast client, and the grain in which
+room is given away."""
+
+READ_MIN_BYTES: Final = 4 * limits.KIB
+"""What is read where there is no room: several may have been told of the same room."""
+
+IDLE_S: Final = 0.25
+"""An account that was not fed for so long is idle. A mobile network makes longer pauses, but what
+an idle account loses is only that its bytes take the way through Redis."""
+
+TICK_S: Final = 0.1
+"""How often the needs are looked at while somebody waits."""
+
+_STALLED_TICKS: Final = 4
+"""So many without a grant mean that nothing moves; longer than it takes to be idle."""
+
+
+class Account:
+    """The bytes that one body holds. Use from the event loop's thread; `close` it.
+
+    on_yield: called when its bytes are needed: make them durable, `release` them and say
+        `yielded`. None while nothing can be done about them.
+    """
+
+    def __init__(self, budget: MemoryBudget, turn: int) -> None:
+        self._budget = budget
+        self._held = 0
+        self._moving = 0
+        self.turn = turn
+        self.fed_at_s = 0.0
+        self.waiter: asyncio.Future[None] | None = None
+        self.on_yield: Callable[[], None] | None = None
+        self.is_asked = False
+        self._closed = False
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes charged."""
+        return self._held
+
+    @property
+    def resting_bytes(self) -> int:
+        """Bytes charged that are not on their way to S3."""
+        return self._held - self._moving
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for room."""
+        return self.waiter is not None
+
+    def charge(self, size: int) -> None:
+        """`size` bytes were read. Never waits: they are in memory."""
+        if not self._closed:
+            self._held += size
+            self._budget.take(size, self)
+            self.fed_at_s = self._budget.now_s()
+
+    def release(self, size: int) -> None:
+        """`size` bytes are held no longer."""
+        size = min(size, self._held)
+        self._held -= size
+        self._budget.give_back(size, self)
+
+    def send(self, size: int) -> None:
+        """`size` bytes are on their way to S3: they free themselves. A new part begins."""
+        self._moving += size
+        self._budget.moving_bytes += size
+        self.turn = self._budget.next_turn()
+
+    def sent(self, size: int, *, is_stored: bool) -> None:
+        """That is over. Those that were not stored stay charged."""
+        size = min(size, self._moving)  # nothing any more once it was cleared
+        self._moving -= size
+        self._budget.moving_bytes -= size
+        if is_stored:
+            self.release(size)
+
+    def yielded(self) -> None:
+        """What `on_yield` asked for is done, as far as it can be."""
+        if self.is_asked:
+            self.is_asked = False
+            self._budget.asked_count -= 1
+            self._budget.advance()
+
+    async def room(self) -> None:
+        """Return when there is room for one more read."""
+        if not self._budget.has_room:
+            await self._budget.wait_for_room(self)
+
+    def clear(self) -> None:
+        """Nothing is held any more."""
+        self.sent(self._moving, is_stored=False)
+        self.release(self._held)
+
+    def close(self) -> None:
+        """`clear`, for good."""
+        self.clear()
+        self._closed = True
+        self.yielded()
+
+
+class MemoryBudget:
+    """Of one process.
+
+    total_bytes: bytes of bodies and loans together. reserve_bytes: what bodies leave for loans.
+    """
+
+    def __init__(self, total_bytes: int, reserve_bytes: int) -> None:
+        if not 0 <= reserve_bytes <= total_bytes // 2:
+            raise ValueError("bodies need at least half of the budget")
+        self._total = total_bytes
+        self._reserve = reserve_bytes
+        self._used = 0
+        self._lent = 0
+        self._turns = itertools.count()
+        self._accounts: set[Account] = set()
+        self._readers: list[tuple[int, int, Account]] = []
+        self._loans: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle_ticks = 0
+        self._ready = 0
+        self.moving_bytes = 0
+        self.asked_count = 0
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes charged and lent."""
+        return self._used
+
+    @property
+    def free_bytes(self) -> int:
+        """What bodies may still take; negative when several were told of the same room."""
+        return self._total - self._reserve - self._used
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a body may be read now, ahead of nobody."""
+        return not self._readers and not self._loans and self.free_bytes >= READ_MAX_BYTES
+
+    @property
+    def read_bytes(self) -> int:
+        """How much of a connection may be read at once."""
+        return min(READ_MAX_BYTES, max(READ_MIN_BYTES, self.free_bytes))
+
+    def open(self) -> Account:
+        """An account for a body."""
+        return Account(self, self.next_turn())
+
+    @asynccontextmanager
+    async def loan(self, size: int) -> AsyncIterator[None]:
+        """`size` bytes for the time of the block, which must end without waiting for room or for
+        another loan."""
+        await self._borrow(size)
+        try:
+            yield
+        finally:
+            self._lent -= size
+            self.give_back(size)
+
+    async def _borrow(self, size: int) -> None:
+        if self._loans or not self._may_lend(size):
+            waiter = asyncio.get_running_loop().create_future()
+            self._loans.append((size, waiter))
+            self._arm()
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter.done() and not waiter.cancelled():  # granted in the same moment
+                    self._lent -= size
+                    self.give_back(size)
+                raise
+            finally:
+                self.advance()
+        else:
+            self._lend(size)
+
+    # --- for accounts -------------------------------------------------------------------------
+
+    def now_s(self) -> float:
+        """The event loop's time."""
+        return asyncio.get_running_loop().time()
+
+    def next_turn(self) -> int:
+        """Behind all others."""
+        return next(self._turns)
+
+    def take(self, size: int, account: Account | None = None) -> None:
+        """See `Account.charge`."""
+        self._used += size
+        if account is not None and account not in self._accounts:
+            self._accounts.add(account)
+            self._ready += not account.is_waiting
+
+    def give_back(self, size: int, account: Account | None = None) -> None:
+        """See `Account.release`."""
+        self._used -= size
+        if account is not None and account.held_bytes == 0 and account in self._accounts:
+            self._accounts.discard(account)
+            self._ready -= not account.is_waiting
+        self.advance()
+
+    async def wait_for_room(self, account: Account) -> None:
+        """See `Account.room`."""
+        waiter = account.waiter = asyncio.get_running_loop().create_future()
+        self._ready -= account in self._accounts
+        heapq.heappush(self._readers, (account.turn, id(account), account))
+        self._arm()
+        self.advance()
+        try:
+            await waiter
+        finally:
+            account.waiter = None
+            self._ready += account in self._accounts
+            self._drop_the_gone()
+            if waiter.cancelled():
+                self.advance()  # somebody else may have waited behind it
+
+    # --- who gets what ------------------------------------------------------------------------
+
+    def _may_lend(self, size: int) -> bool:
+        if self._used + size <= self._total:
+            return True
+        is_due = size <= self._reserve or self._idle_ticks >= _STALLED_TICKS
+        return self._lent == 0 and is_due
+
+    def _lend(self, size: int) -> None:
+        self._lent += size
+        self.take(size)
+
+    def advance(self) -> None:
+        """Grant what can be granted: loans first, which free what waits for them."""
+        if not self._readers and not self._loans:
+            return
+        self._lend_what_can_be()
+        if not self._loans:
+            self._let_read()
+        self._break_tie()
+
+    def _lend_what_can_be(self) -> None:
+        while self._loans and (self._loans[0][1].done() or self._may_lend(self._loans[0][0])):
+            size, waiter = self._loans.popleft()
+            if not waiter.done():
+                self._lend(size)
+                waiter.set_result(None)
+                self._idle_ticks = 0
+
+    def _let_read(self) -> None:
+        room = self.free_bytes
+        while self._readers and room >= READ_MAX_BYTES:
+            waiter_of = heapq.heappop(self._readers)[2].waiter
+            if waiter_of is not None and not waiter_of.done():
+                waiter_of.set_result(None)
+                self._idle_ticks = 0
+                room -= READ_MAX_BYTES
+
+    def _break_tie(self) -> None:
+        """If all who hold bytes wait, and nothing is under way that would free some, the youngest
+        yields at once."""
+        under_way = self.moving_bytes or self._lent or self.asked_count or self._ready
+        self._drop_the_gone()
+        if self._readers and not under_way:
+            able = [one for one in self._accounts if one.on_yield is not None]
+            if able:
+                self._ask(max(able, key=lambda one: one.turn))
+
+    def _ask(self, account: Account) -> None:
+        account.is_asked = True
+        self.asked_count += 1
+        if account.on_yield is not None:
+            account.on_yield()
+
+    def _drop_the_gone(self) -> None:
+        while self._readers and self._readers[0][2].waiter is None:
+            heapq.heappop(self._readers)
+
+    def _arm(self) -> None:
+        if self._timer is None:
+            self._ask_to_yield()
+            self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._drop_the_gone()
+        if not self._readers and not self._loans:
+            self._idle_ticks = 0
+            return
+        self._idle_ticks += 1
+        self.advance()
+        self._arm()
+
+    def _ask_to_yield(self) -> None:
+        """Ask as many as it takes, the longest idle first; the youngest if nothing moves."""
+        needed = sum(size for size, _ in self._loans) + READ_MAX_BYTES * len(self._readers)
+        needed -= max(0, self.free_bytes)
+        able = [one for one in self._accounts if one.on_yield is not None and one.resting_bytes > 0]
+        needed -= sum(one.resting_bytes for one in able if one.is_asked)
+        able = [one for one in able if not one.is_asked]
+        idle_since_s = self.now_s() - IDLE_S
+        idle = [one for one in able if not one.is_waiting and one.fed_at_s < idle_since_s]
+        idle.sort(key=lambda one: one.fed_at_s)
+        if not idle and self._idle_ticks >= _STALLED_TICKS and needed > 0:
+            idle = [max(able, key=lambda one: one.turn)] if able else []
+        for one in idle:
+            if needed <= 0:
+                break
+            needed -= one.resting_bytes
+            self._ask(one)
