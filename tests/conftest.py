@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,17 +69,7 @@ def all_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettin
     folder = tmp_path_factory.mktemp("stores")
     local = LocalStores(folder)
     try:
-        found = local.start()
-        yield StoreSettings(
-            s3_endpoint=found.s3_endpoint,
-            s3_access_key=found.s3_access_key,
-            s3_secret_key=found.s3_secret_key,
-            s3_region=found.s3_region,
-            redis_url=found.redis_url,
-            bucket="",
-            object_prefix="",
-            redis_prefix="",
-        )
+        yield StoreSettings(**asdict(local.start()))
     finally:
         local.stop()
         remove_all_but_logs(folder)

@@ -26,10 +26,8 @@ def server(
 ) -> Iterator[ServerProcess]:
     """A server as its command starts it."""
     log = tmp_path_factory.mktemp("by-hand") / "server.log"
-    server = ServerProcess(stores, log, IMPATIENT)
-    server.start()
-    yield server
-    server.stop()
+    with ServerProcess(stores, log, IMPATIENT) as server:
+        yield server
 
 
 @pytest.fixture(scope="package")
