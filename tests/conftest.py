@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import secrets
+import tempfile
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.disk import GIB, lack_of_room, remove_all_but_logs
 from tests.support.redis_proxy import RedisProxy
 from tests.support.redis_topologies import ClusterTopology, SentinelTopology
 from tests.support.s3_proxy import S3Proxy
 from tests.support.server import LIVE, ServerProcess, StoreSettings
-from tests.support.stores import Bucket, RedisView
+from tests.support.stores import Bucket, RedisView, corner_of
 from tests.support.tus import RawClient
 from tests.support.world import World
 from tusd_s3.devstack.stores import LocalStores
 
-BUCKET = "back-stage"
 IMPATIENT = {
     "network-timeout": "2s",
     "lease-ttl": "4s",
@@ -30,7 +30,21 @@ IMPATIENT = {
 """Settings of the servers under test: what takes a minute in production takes seconds here. The
 clean-up stays out of the way, of counted calls above all; tests of it hurry it instead."""
 
+PROCESS_NEEDS_BYTES = 2 * GIB
+"""On the disk, of each process that runs tests; 1.8 GiB is the most that was seen."""
+
 StartServer = Callable[..., ServerProcess]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """No room on the disk is said once, before anything runs."""
+    options = session.config.option
+    if hasattr(session.config, "workerinput"):
+        return
+    folder = Path(options.basetemp or tempfile.gettempdir()).absolute()
+    processes = getattr(options, "numprocesses", None) or 1
+    if lack := lack_of_room(folder, processes * PROCESS_NEEDS_BYTES):
+        raise pytest.UsageError(lack)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,33 +65,21 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def all_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettings]:
-    """One real S3 and one real Redis for the run, and a bucket."""
-    local = LocalStores(tmp_path_factory.mktemp("stores"))
+    """One real S3, which has no bucket yet, and one real Redis for the run."""
+    folder = tmp_path_factory.mktemp("stores")
+    local = LocalStores(folder)
     try:
-        found = local.start()
-        settings = StoreSettings(
-            s3_endpoint=found.s3_endpoint,
-            s3_access_key=found.s3_access_key,
-            s3_secret_key=found.s3_secret_key,
-            s3_region=found.s3_region,
-            redis_url=found.redis_url,
-            bucket=BUCKET,
-            object_prefix="",
-            redis_prefix="",
-        )
-        bucket = Bucket.open(settings)
-        bucket.create()
-        bucket.close()
-        yield settings
+        yield StoreSettings(**asdict(local.start()))
     finally:
         local.stop()
+        remove_all_but_logs(folder)
 
 
 @pytest.fixture(scope="module")
-def stores(all_stores: StoreSettings) -> StoreSettings:
-    """The stores, with prefixes that nobody else uses."""
-    name = secrets.token_hex(4)
-    return replace(all_stores, object_prefix=f"{name}/", redis_prefix=f"{name}:")
+def stores(all_stores: StoreSettings) -> Iterator[StoreSettings]:
+    """A corner of the stores that is this module's own."""
+    with corner_of(all_stores) as corner:
+        yield corner
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -13,13 +12,19 @@ from pathlib import Path
 from tests.campaign.mischief import FAULTS
 from tests.campaign.report import say
 from tests.campaign.runner import Plan, replay, run
+from tests.support.disk import GIB, lack_of_room
+from tests.support.interrupts import interrupt_once
+
+NEEDS_BYTES = 3 * GIB
+"""On the disk; an hour took 1.7 GiB at the most, for SeaweedFS gives back what examples left."""
 
 
 def main() -> int:
     """The command; 1 when a promise was broken, 2 when the campaign itself broke down."""
-    # Whoever ends us by SIGTERM wants nothing left running, as with Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_once()
     options = _arguments()
+    if lack := lack_of_room(Path(tempfile.gettempdir()), NEEDS_BYTES):
+        sys.exit(lack)
     faults = frozenset(options.faults.split(",")) - {""}
     if unknown := faults - set(FAULTS):
         sys.exit(

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -221,15 +222,8 @@ class Arena:
                 raise OSError(str(error)) from error
 
     def _start_workers(self, options: Mapping[str, str]) -> None:
-        through = StoreSettings(
-            s3_endpoint=self.s3_proxy.endpoint,
-            s3_access_key=self.stores.s3_access_key,
-            s3_secret_key=self.stores.s3_secret_key,
-            s3_region=self.stores.s3_region,
-            redis_url=self.redis.proxy.url,
-            bucket=_BUCKET,
-            object_prefix=OBJECT_PREFIX,
-            redis_prefix=REDIS_PREFIX,
+        through = replace(
+            self.stores, s3_endpoint=self.s3_proxy.endpoint, redis_url=self.redis.proxy.url
         )
         for number in range(2):
             worker = Worker(through, self._folder / f"server-{number}.log", options)

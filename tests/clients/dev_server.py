@@ -71,9 +71,7 @@ def _wait_for_stores(process: subprocess.Popen[bytes], log: Path) -> StoreSettin
 
     found = eventually(printed, within_s=_START_WITHIN_S, what="it says where its stores are")
     assert found is not None
-    return StoreSettings(
-        **found.groupdict(), s3_region="us-east-1", object_prefix="", redis_prefix=""
-    )
+    return StoreSettings(**found.groupdict(), s3_region="us-east-1")
 
 
 def _environment() -> dict[str, str]:

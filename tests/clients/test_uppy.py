@@ -15,7 +15,7 @@ from tests.support.bodies import MIB, body_of
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import eventually
 
-LENGTH = 60 * MIB + 789
+LENGTH = 24 * MIB + 789
 CUT_AFTER_BYTES = LENGTH * 2 // 5
 # What was on its way when the connection was cut, and everything that is not the file.
 LOST_MAX_BYTES = 2 * MIB
@@ -73,7 +73,7 @@ def test_an_upload_goes_on_after_the_network_broke(
     (key,) = finished(dev) - known
     stored = dev.bucket.body(key)
     assert hashlib.sha256(stored).digest() == hashlib.sha256(body).digest()
-    assert [key, "60.0 MiB"] in [row[:2] for row in result["finished"]]
+    assert [key, "24.0 MiB"] in [row[:2] for row in result["finished"]]
     assert_nothing_wrong(result)
 
 

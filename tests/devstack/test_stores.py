@@ -146,6 +146,24 @@ def test_what_was_stored_is_there_after_a_stop_and_a_start(tmp_path: Path) -> No
             assert read(client, "object") == body, "the new object took the place of the old one"
 
 
+def test_a_bucket_that_is_removed_gives_its_disk_space_back(running: LocalStores) -> None:
+    """The tests count on it: each module has a bucket of its own."""
+    body = os.urandom(16 * 2**20)
+    with closing(s3_client(running.addresses)) as client:
+        client.create_bucket(Bucket="spent")
+        client.put_object(Bucket="spent", Key="object", Body=body)
+        begun = client.create_multipart_upload(Bucket="spent", Key="unfinished")
+        part = {"Key": "unfinished", "UploadId": begun["UploadId"], "PartNumber": 1}
+        client.upload_part(Bucket="spent", **part, Body=body)
+        eventually(lambda: _disk_bytes(running.data_dir) > 2 * len(body), what="it takes space")
+        client.delete_bucket(Bucket="spent")
+        eventually(lambda: _disk_bytes(running.data_dir) < len(body), what="the space is back")
+
+
+def _disk_bytes(folder: Path) -> int:
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+
 def test_nothing_runs_after_stop_which_may_be_repeated(tmp_path: Path) -> None:
     stores = LocalStores(tmp_path)
     stores.start()

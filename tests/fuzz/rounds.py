@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import hypothesis
 from hypothesis import strategies as st
+
+T = TypeVar("T")
 
 ROUND = 500
 """Examples of one seed. Hypothesis remembers what it made within a run, which costs more and more;
@@ -15,7 +17,7 @@ and a failure is near its seed."""
 
 
 def fuzz(
-    inputs: st.SearchStrategy[Any], check: Callable[[Any], None], *, seed: int, examples: int
+    inputs: st.SearchStrategy[T], check: Callable[[T], None], *, seed: int, examples: int
 ) -> int:
     """Check at least `examples` inputs, of `seed` and those after it; how many it were.
 
@@ -23,7 +25,7 @@ def fuzz(
     """
     done = 0
 
-    def counted(given: Any) -> None:  # noqa: ANN401 - of the strategy's type
+    def counted(given: T) -> None:
         nonlocal done
         done += 1
         check(given)
@@ -39,7 +41,7 @@ def fuzz(
 
 
 def _run(
-    inputs: st.SearchStrategy[Any], check: Callable[[Any], None], *, seed: int, examples: int
+    inputs: st.SearchStrategy[T], check: Callable[[T], None], *, seed: int, examples: int
 ) -> None:
     settings = hypothesis.settings(
         max_examples=examples,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -20,7 +19,7 @@ from tests.fuzz.parsers import TARGETS
 from tests.fuzz.rounds import fuzz
 from tests.fuzz.subject import Subject
 from tests.support.server import ServerProcess, StoreSettings
-from tests.support.stores import Bucket, RedisView
+from tests.support.stores import Bucket, RedisView, corner_of
 from tests.support.world import World
 from tusd_s3.devstack.stores import LocalStores
 
@@ -65,7 +64,7 @@ class Report:
         """Keep a failure, with the input that makes it, and go on."""
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # whatever the code under test raises is a find
             shown = "".join(traceback.format_exception(error, limit=-3))
             self.failures.append(f"{name}: {shown}")
             say(f"FAILURE in {name}\n{shown}")
@@ -94,7 +93,7 @@ def fuzz_socket(report: Report, world: World, *, inputs: int, seed: int) -> None
         sent += len(batch)
         try:
             subject.check(batch)
-        except Exception as error:
+        except Exception as error:  # as above
             if not failed:  # it may take a while until hypothesis has made it smaller
                 say("\n".join(["found, looking for less:", str(error), *_notes(error)]))
             failed.append(error)
@@ -135,27 +134,14 @@ def opened_world() -> Iterator[World]:
     """A server over stores of its own; nothing is left of them afterwards."""
     with tempfile.TemporaryDirectory(prefix="tusd-s3-fuzz-") as folder:
         root = Path(folder)
-        with LocalStores(root / "stores") as found:
-            stores = StoreSettings(
-                s3_endpoint=found.s3_endpoint,
-                s3_access_key=found.s3_access_key,
-                s3_secret_key=found.s3_secret_key,
-                s3_region=found.s3_region,
-                redis_url=found.redis_url,
-                bucket="fuzz",
-                object_prefix="up/",
-                redis_prefix=f"{secrets.token_hex(4)}:",
-            )
-            bucket = Bucket.open(stores)
+        with (
+            LocalStores(root / "stores") as found,
+            corner_of(StoreSettings(**asdict(found))) as stores,
+            closing(Bucket.open(stores)) as bucket,
             # Its log is judged batch by batch, together with the inputs.
-            server = ServerProcess(stores, root / "server.log", OPTIONS, expect_traceback=True)
-            try:
-                bucket.create()
-                server.start()
-                yield World(server, bucket, RedisView(stores.redis_url, stores.redis_prefix))
-            finally:
-                server.stop()
-                bucket.close()
+            ServerProcess(stores, root / "server.log", OPTIONS, expect_traceback=True) as server,
+        ):
+            yield World(server, bucket, RedisView(stores.redis_url, stores.redis_prefix))
 
 
 def say(text: str) -> None:

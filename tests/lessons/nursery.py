@@ -1,7 +1,7 @@
 """A program that forks servers on demand, one for each line of its input.
 
-Most of a server's start is the loading of modules. Here they are loaded once; every fork is then a
-process of its own that does all the rest of a start.
+Most of a server's start is the loading of modules and of what the SDK knows of S3. Here both are
+loaded once; every fork is then a process of its own that does all the rest of a start.
 
 A line of input is a JSON object: `arguments` of the command, and `log`, the file for its output.
 The answer is a line with the process's id. The end of the input ends everything: run it in a
@@ -18,12 +18,16 @@ import signal
 import sys
 from typing import NoReturn
 
+import botocore.loaders
+import botocore.session
+
 from tusd_s3 import cli
 
 
 def main() -> None:
     """Answer orders until there are no more."""
     importlib.import_module("tusd_s3.app")  # once, before the forks
+    _load_sdk_data()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
     gc.freeze()
     for line in sys.stdin:
@@ -33,6 +37,13 @@ def main() -> None:
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
     os.killpg(0, signal.SIGKILL)
+
+
+def _load_sdk_data() -> None:
+    """Every session has a loader, which reads a file once; from here on all have this one."""
+    loader = botocore.loaders.create_loader()
+    vars(botocore.session)["create_loader"] = lambda *_: loader
+    botocore.session.Session().create_client("s3", region_name="us-east-1").close()
 
 
 def _serve(arguments: list[str], log: str) -> NoReturn:

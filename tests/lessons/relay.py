@@ -10,6 +10,7 @@ import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
@@ -94,7 +95,7 @@ class Relay:
         for _ in range(_ATTEMPTS):
             port = free_port()
             served = Served(self._fork(port), RawClient(("127.0.0.1", port)))
-            if eventually(lambda one=served: _state(one), within_s=_READY_WITHIN_S) == "ready":  # type: ignore[misc]
+            if eventually(partial(_state, served), within_s=_READY_WITHIN_S) == "ready":
                 return served
         raise AssertionError(self.log_path.read_text(errors="replace")[-5000:])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -110,10 +111,15 @@ def test_lesson_09_a_client_that_lost_the_answer_gets_the_same_upload(
         created = creation.insist(world.client)
         path = path_of(created)
         assert early.status != 201 or path_of(early) == path
-        eventually(lambda old=before: len(uploads_in(world) - old) == 1, what="one upload")  # type: ignore[misc]
+        eventually(partial(is_one_more, world, before), what="one upload")
         assert_ends_well(world, path, BODY)
         again = creation.insist(world.client)
         assert (path_of(again), again.offset) == (path, len(BODY))
+
+
+def is_one_more(world: World, before: set[str]) -> bool:
+    """Whether exactly one upload has come to those of `before`."""
+    return len(uploads_in(world) - before) == 1
 
 
 @pytest.mark.parametrize("first", [b"", FIRST], ids=["empty", "with bytes"])

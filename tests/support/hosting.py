@@ -6,7 +6,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 import uvicorn
@@ -53,7 +52,7 @@ def served(
     assert not thread.is_alive()
 
 
-def uploads_over(stores: StoreSettings, **settings: Any) -> UploadsApp:  # noqa: ANN401 - validated
+def uploads_over(stores: StoreSettings, **settings: str | bool) -> UploadsApp:
     """Our application over `stores`, with further settings by their field names. It reads the
     credentials when it starts: see `credentials`."""
     options = {name.replace("-", "_"): value for name, value in stores.options().items()}
@@ -63,7 +62,7 @@ def uploads_over(stores: StoreSettings, **settings: Any) -> UploadsApp:  # noqa:
 
 
 @contextmanager
-def served_alone(stores: StoreSettings, **settings: Any) -> Iterator[int]:  # noqa: ANN401 - validated
+def served_alone(stores: StoreSettings, **settings: str | bool) -> Iterator[int]:
     """Our application over `stores` as its own command would serve it; its port."""
     app = uploads_over(stores, **settings)
     with credentials(stores), served(app, BoundedHttpProtocol, proxy_headers=False) as port:

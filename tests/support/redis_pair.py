@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import redis
@@ -50,17 +50,15 @@ class RedisPair:
             DurableRedis(folder / "redis-a"),
             DurableRedis(folder / "redis-b"),
         ]
-        try:
+        with ExitStack() as begun:
             for node in nodes:
-                node.start()
+                begun.enter_context(node)
             proxy = RedisProxy(("127.0.0.1", nodes[0].port))
             proxy.start()
-        except BaseException:
-            for node in nodes:
-                node.stop()
-            raise
-        pair = cls(folder, proxy, nodes)
-        pair.follow()
+            begun.callback(proxy.stop)
+            pair = cls(folder, proxy, nodes)
+            pair.follow()
+            begun.pop_all()
         return pair
 
     @property

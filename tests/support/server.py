@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import tusd_s3
 from tests.support.raw import RawConnection
@@ -29,16 +30,17 @@ LIVE: list[ServerProcess] = []
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
-    """Where a server keeps its uploads. Prefixes set it apart from others in the same stores."""
+    """Where a server keeps its uploads: `tusd_s3.devstack.stores.StoreAddresses`, and what sets it
+    apart from others in the same stores."""
 
     s3_endpoint: str
     s3_access_key: str
     s3_secret_key: str
     s3_region: str
     redis_url: str
-    bucket: str
-    object_prefix: str
-    redis_prefix: str
+    bucket: str = ""
+    object_prefix: str = ""
+    redis_prefix: str = ""
 
     def options(self) -> dict[str, str]:
         """As command-line options."""
@@ -94,6 +96,17 @@ class ServerProcess:
             self._signal(signal.SIGKILL)
             self._reap()
             raise AssertionError(f"{error}\n{self.log_tail()}") from None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:  # also Ctrl-C, which does not reach a group of its own
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     @property
     def client(self) -> RawClient:

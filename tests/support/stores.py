@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import botocore.config
@@ -48,6 +50,11 @@ class Bucket:
     def create(self) -> None:
         """Make the bucket."""
         self.client.create_bucket(Bucket=self.name)
+
+    def remove(self) -> None:
+        """The bucket goes with all that is in it, and at once from the disk as well: SeaweedFS has
+        files of its own for each bucket, and does not mind that one is not empty."""
+        self.client.delete_bucket(Bucket=self.name)
 
     def get(self, key: str) -> StoredObject | None:
         """The object under `key`, or None."""
@@ -146,6 +153,23 @@ class RedisView:
             _TAIL_TOKEN.sub(":tail:*:", key): _without_lease(value)
             for key, value in zip(keys, values, strict=True)
         }
+
+
+@contextmanager
+def corner_of(stores: StoreSettings) -> Iterator[StoreSettings]:
+    """A bucket and prefixes that nobody else uses. What was stored there is gone afterwards: a run
+    needs as much disk as its greediest modules, not as all of them together."""
+    name = secrets.token_hex(4)
+    corner = replace(
+        stores, bucket=f"corner-{name}", object_prefix=f"{name}/", redis_prefix=f"{name}:"
+    )
+    bucket = Bucket.open(corner)
+    try:
+        bucket.create()
+        yield corner
+        bucket.remove()
+    finally:
+        bucket.close()
 
 
 _LEASE_KEYS = (":lease", ":waiting")

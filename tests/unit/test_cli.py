@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 import tusd_s3
+from tusd_s3 import cli
 from tusd_s3.config import Settings, env_name, flag_name
 
 REQUIRED = ("--s3-bucket", "uploads", "--redis-url", "redis://localhost:6379/0")
@@ -87,16 +88,34 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def refusal(*arguments: str, **variables: str) -> str:
-    """The one line that the command refuses with."""
-    ended = run(*arguments, **variables)
-    assert ended.returncode == 2
-    assert ended.stdout == ""
-    lines = ended.stderr.splitlines()
-    assert len(lines) == 1, ended.stderr
+def refusal_of(status: int, stdout: str, stderr: str) -> str:
+    """The one line that the command refused with."""
+    assert status == 2
+    assert stdout == ""
+    lines = stderr.splitlines()
+    assert len(lines) == 1, stderr
     assert lines[0].startswith("tusd-s3: ")
     assert lines[0].endswith((".", "?"))
     return lines[0]
+
+
+Refuse = Callable[..., str]
+
+
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refuse:
+    """Run the command in this process, where it starts in no time; the line it refuses with."""
+    for name in os.environ:
+        if name.upper().startswith("TUSD_S3_"):
+            monkeypatch.delenv(name)
+
+    def refuse(*arguments: str, **variables: str) -> str:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        status = cli.main(arguments)
+        return refusal_of(status, *capsys.readouterr())
+
+    return refuse
 
 
 # --- Help
@@ -175,7 +194,9 @@ def test_the_version() -> None:
         ("--log-format", "xml"),
     ],
 )
-def test_a_wrong_value_is_one_line_with_the_setting_and_the_value(flag: str, value: str) -> None:
+def test_a_wrong_value_is_one_line_with_the_setting_and_the_value(
+    refusal: Refuse, flag: str, value: str
+) -> None:
     line = refusal("serve", *REQUIRED, flag, value)
     assert flag in line
     assert repr(value) in line
@@ -190,12 +211,14 @@ def test_a_wrong_value_is_one_line_with_the_setting_and_the_value(flag: str, val
         ({"TUSD_S3_CORS_ALLOW_CREDENTIALS": "true"}, "any page could upload"),
     ],
 )
-def test_a_wrong_variable_is_one_line(variables: dict[str, str], expected: str) -> None:
+def test_a_wrong_variable_is_one_line(
+    refusal: Refuse, variables: dict[str, str], expected: str
+) -> None:
     line = refusal("serve", *REQUIRED, **variables)
     assert expected in line
 
 
-def test_what_is_required_is_named() -> None:
+def test_what_is_required_is_named(refusal: Refuse) -> None:
     assert "TUSD_S3_S3_BUCKET" in refusal("serve")
     assert "--redis-url" in refusal("serve", TUSD_S3_S3_BUCKET="uploads")
 
@@ -214,18 +237,38 @@ def test_what_is_required_is_named() -> None:
         ("dev", "--log-level", "loud"),
     ],
 )
-def test_a_wrong_command_line_is_one_line(arguments: tuple[str, ...]) -> None:
+def test_a_wrong_command_line_is_one_line(refusal: Refuse, arguments: tuple[str, ...]) -> None:
     assert "--help" in refusal(*arguments)
 
 
-def test_a_password_is_masked() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [
+        (("serve", *REQUIRED, "--workers", "0"), {}),
+        (("serve", *REQUIRED), {"TUSD_S3_WORKERS": "0"}),
+        (("serve",), {}),
+        (("fly",), {}),
+    ],
+    ids=["value", "variable", "required", "command"],
+)
+def test_the_process_says_and_ends_as_its_function_does(
+    refusal: Refuse, arguments: tuple[str, ...], variables: dict[str, str]
+) -> None:
+    """The tests above look at the function, this one at both."""
+    ended = run(*arguments, **variables)
+    said = refusal_of(ended.returncode, ended.stdout, ended.stderr)
+    assert said == refusal(*arguments, **variables)
+
+
+def test_a_password_is_masked(refusal: Refuse) -> None:
     assert "hunter2" not in refusal("serve", *REQUIRED, "--redis-url", "http://:hunter2@host")
 
 
 def test_a_port_in_use_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        line = refusal("serve", *REQUIRED, "--port", port)
+        ended = run("serve", *REQUIRED, "--port", port)
+    line = refusal_of(ended.returncode, ended.stdout, ended.stderr)
     assert f"port {port}" in line
     assert "in use" in line
 

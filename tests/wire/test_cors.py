@@ -5,24 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import StartServer
+from tests.support.cors import ALLOWED, EXPOSED, METHODS
 from tests.support.raw import RawResponse
 from tests.support.tus import TUS, RawClient, patch_headers
 
 UNKNOWN = "/files/AAAAAAAAAAAAAAAAAAAAAA"
 PAGE = "https://app.example"
-METHODS = {"post", "get", "head", "patch", "delete", "options"}
-ALLOWED = {
-    "authorization", "content-type", "tus-resumable", "upload-length", "upload-offset",
-    "upload-metadata", "upload-defer-length", "upload-concat", "upload-checksum",
-    "x-http-method-override", "x-request-id", "x-requested-with", "upload-complete",
-    "upload-draft-interop-version",
-}  # fmt: skip
-EXPOSED = {
-    "location", "upload-offset", "upload-length", "upload-defer-length", "upload-metadata",
-    "upload-concat", "upload-expires", "tus-resumable", "tus-version", "tus-extension",
-    "tus-max-size", "tus-checksum-algorithm", "upload-complete", "upload-limit",
-    "upload-draft-interop-version",
-}  # fmt: skip
 
 
 def preflight(client: RawClient, target: str, origin: str = PAGE, **asked: str) -> RawResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from email.utils import parsedate_to_datetime
+from functools import partial
 
 import pytest
 
@@ -27,6 +28,11 @@ def expires_in_s(response: RawResponse) -> float:
     value = response.headers["Upload-Expires"]
     assert IMF_FIXDATE.fullmatch(value), value
     return parsedate_to_datetime(value).timestamp() - time.time()
+
+
+def is_past(moment: float) -> bool:
+    """Whether the clock shows more than `moment`."""
+    return time.monotonic() > moment
 
 
 def test_line_19_post_and_patch_tell_when_an_unfinished_upload_ends(client: RawClient) -> None:
@@ -79,7 +85,7 @@ def test_line_19_every_patch_moves_the_end(short_lived: ServerProcess) -> None:
         assert moved > 1.0
         # Wait for half the lifetime to pass.
         half_way = time.monotonic() + 1.5
-        eventually(lambda at=half_way: time.monotonic() > at)  # type: ignore[misc]
+        eventually(partial(is_past, half_way))
     assert client.offset_of(path) == offset
 
 

@@ -30,14 +30,17 @@ have to leave than may stay, one by one; only the bytes that the test sends are 
 RELIEF_WITHIN_S = 60.0
 """A tail a fortieth of a second, on a machine that does other things as well."""
 
+LARGE = 256 * KIB
+"""A tail where it is their bytes that count, and not how many they are."""
+
 SAMPLE = 100
 """Uploads that go on, and as many that are removed, of each kind."""
 
 CLIENTS = 16
 
 
-def body(number: int) -> bytes:
-    return number.to_bytes(4, "big") + body_of(LENGTH - 4)
+def body(number: int, length: int = LENGTH) -> bytes:
+    return number.to_bytes(4, "big") + body_of(length - 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,12 @@ def own_redis(stores: StoreSettings, tmp_path: Path) -> Iterator[OwnRedis]:
         yield OwnRedis(replace(stores, redis_url=server.url), client)
 
 
-def pause_uploads(world: World, count: int) -> list[str]:
+def pause_uploads(world: World, count: int, sent: int = SENT) -> list[str]:
     """Make uploads whose clients send a part of them and go away; their paths."""
     with ThreadPoolExecutor(CLIENTS) as clients:
         return list(
             clients.map(
-                lambda number: world.client.new_upload(LENGTH, body=body(number)[:SENT]),
+                lambda number: world.client.new_upload(sent + 5, body=body(number, sent)),
                 range(count),
             )
         )
@@ -116,11 +119,11 @@ def test_unless_told_the_bound_follows_from_redis_own(
     server = start_server(over=own_redis.stores, cleanup_interval="1s")
     prefix = own_redis.stores.redis_prefix
     world = World(server, bucket, RedisView(own_redis.stores.redis_url, prefix))
-    paths = pause_uploads(world, 36 * MIB // SENT)
+    paths = pause_uploads(world, 36 * MIB // LARGE, LARGE)
     peak_bytes = own_redis.client.info("memory")["used_memory_peak"]
     assert peak_bytes > 36 * MIB  # the first ones may have left before the last ones came
     own_redis.comes_below(36 * MIB)
-    assert {world.client.offset_of(path) for path in paths} == {SENT}
+    assert {world.client.offset_of(path) for path in paths} == {LARGE}
     for path in paths:
         assert world.client.delete(path).status == 204
 
@@ -139,7 +142,7 @@ def test_a_redis_that_is_full_gets_room_again(
         """As a client that comes again when it is told to."""
 
         def created() -> RawResponse | None:
-            answer = patient.create(LENGTH, body=body(number)[:SENT])
+            answer = patient.create(LENGTH, body=body(number, SENT))
             assert answer.status in {201, 503}, answer
             return answer if answer.status == 201 else None
 

@@ -9,23 +9,11 @@ import pytest
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tests.support.cors import ALLOWED, EXPOSED
 from tusd_s3.middleware.cors import with_cors
 
 PAGE = "https://page.example.com"
 OTHER = "https://other.example.com"
-
-ALLOWED = {
-    "authorization", "content-type", "tus-resumable", "upload-length", "upload-offset",
-    "upload-metadata", "upload-defer-length", "upload-concat", "upload-checksum",
-    "x-http-method-override", "x-request-id", "x-requested-with", "upload-complete",
-    "upload-draft-interop-version",
-}  # fmt: skip
-EXPOSED = {
-    "location", "upload-offset", "upload-length", "upload-defer-length", "upload-metadata",
-    "upload-concat", "upload-expires", "tus-resumable", "tus-version", "tus-extension",
-    "tus-max-size", "tus-checksum-algorithm", "upload-complete", "upload-limit",
-    "upload-draft-interop-version",
-}  # fmt: skip
 
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.cors import ALLOWED, EXPOSED, METHODS
 from tests.support.wire_bytes import Answer, Peer
 
 UNKNOWN = "/files/AAAAAAAAAAAAAAAAAAAAAA"
 PAGE = "https://app.example"
 STRANGER = "https://app.example.evil.org"
-METHODS = {"post", "get", "head", "patch", "delete", "options"}
-ALLOWED = {
-    "authorization", "content-type", "tus-resumable", "upload-length", "upload-offset",
-    "upload-metadata", "upload-defer-length", "upload-concat", "upload-checksum",
-    "x-http-method-override", "x-request-id", "x-requested-with", "upload-complete",
-    "upload-draft-interop-version",
-}  # fmt: skip
-EXPOSED = {
-    "location", "upload-offset", "upload-length", "upload-defer-length", "upload-metadata",
-    "upload-concat", "upload-expires", "tus-resumable", "tus-version", "tus-extension",
-    "tus-max-size", "tus-checksum-algorithm", "upload-complete", "upload-limit",
-    "upload-draft-interop-version",
-}  # fmt: skip
 
 
 def preflight(peer: Peer, target: str, origin: str, method: str, headers: str) -> Answer:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from tests.conftest import IMPATIENT
 from tests.support.server import ServerProcess, StoreSettings
-from tests.support.stores import Bucket, RedisView
+from tests.support.stores import Bucket, RedisView, corner_of
 from tests.support.world import World
 from tests.wire.manners.line import Line
 
 
 @pytest.fixture(scope="package")
-def stores(all_stores: StoreSettings) -> StoreSettings:
+def stores(all_stores: StoreSettings) -> Iterator[StoreSettings]:
     """A corner of the stores that is this package's own."""
-    name = secrets.token_hex(4)
-    return replace(all_stores, object_prefix=f"{name}/", redis_prefix=f"{name}:")
+    with corner_of(all_stores) as corner:
+        yield corner
 
 
 @pytest.fixture(scope="package")
@@ -28,10 +26,8 @@ def server(
 ) -> Iterator[ServerProcess]:
     """A server as its command starts it."""
     log = tmp_path_factory.mktemp("manners") / "server.log"
-    server = ServerProcess(stores, log, IMPATIENT)
-    server.start()
-    yield server
-    server.stop()
+    with ServerProcess(stores, log, IMPATIENT) as server:
+        yield server
 
 
 @pytest.fixture(scope="package")
