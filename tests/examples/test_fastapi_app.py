@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
+from tests.support.bodies import KIB, MIB
 from tests.support.hosting import served
+from tests.support.raw import RawConnection
 from tests.support.server import StoreSettings
 from tests.support.stores import Bucket
 from tests.support.tus import RawClient, id_of, patch_headers
 from tusd_s3 import Settings, create_app
-from tusd_s3.serving.http1 import BoundedHttpProtocol
+from tusd_s3.serving.reads import MeasuredReads
 
 
 @pytest.fixture
@@ -75,11 +77,37 @@ def test_a_body_behind_an_offered_upgrade_is_refused_where_the_host_s_server_wou
 
 
 def test_a_host_can_run_our_http_protocol_and_then_takes_such_a_body(host: FastAPI) -> None:
-    with served(host, BoundedHttpProtocol) as port:
+    with served(host, MeasuredReads) as port:
         client = RawClient(("127.0.0.1", port), "/media/files/")
         path = client.new_upload(3)
         offer = {"Connection": "Upgrade", "Upgrade": "h2c"}
         assert client.patch(path, 0, b"abc", offer).offset == 3
+
+
+async def measure(request: Request) -> dict[str, int]:
+    """A resource of the host's own, which reads its body as ASGI has it."""
+    return {"bytes": len(await request.body())}
+
+
+async def ignore() -> dict[str, int]:
+    """One that answers without a look at the body."""
+    return {"bytes": -1}
+
+
+def test_under_our_http_protocol_the_host_s_own_resources_get_their_bodies(host: FastAPI) -> None:
+    host.post("/measure")(measure)
+    host.post("/ignore")(ignore)
+    with served(host, MeasuredReads) as port, RawConnection(("127.0.0.1", port)) as connection:
+        for size in (0, 5, MIB):
+            connection.send_head("POST", "/measure", {"Content-Length": f"{size}"})
+            connection.send(bytes(size))
+            assert connection.read_response("POST").body == b'{"bytes":%d}' % size
+        connection.send_head("POST", "/measure", {"Transfer-Encoding": "chunked"})
+        connection.send_chunk(bytes(KIB))
+        connection.end_chunks()
+        assert connection.read_response("POST").body == b'{"bytes":1024}'
+        connection.send_head("POST", "/ignore", {"Content-Length": f"{MIB}"})
+        assert connection.read_response("POST").body == b'{"bytes":-1}'
 
 
 def test_without_its_lifespan_the_application_says_what_is_missing(

@@ -3,9 +3,11 @@ application does around ours, and for settings that are not worth a process of t
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import pytest
 import uvicorn
@@ -16,13 +18,13 @@ from tests.support.server import StoreSettings, free_port
 from tests.support.waiting import eventually
 from tusd_s3 import Settings, create_app
 from tusd_s3.app import UploadsApp
-from tusd_s3.serving.http1 import BoundedHttpProtocol
+from tusd_s3.serving.reads import MeasuredReads
 
 
 @contextmanager
 def served(
     app: ASGIApp,
-    http: type[HttpToolsProtocol] = HttpToolsProtocol,
+    http: type[asyncio.BaseProtocol] = HttpToolsProtocol,
     *,
     proxy_headers: bool = True,
 ) -> Iterator[int]:
@@ -37,7 +39,7 @@ def served(
         log_config=None,
         ws="none",
         lifespan="on",
-        http=http,
+        http=cast("type[asyncio.Protocol]", http),
         proxy_headers=proxy_headers,
     )
     server = uvicorn.Server(config)
@@ -65,7 +67,7 @@ def uploads_over(stores: StoreSettings, **settings: str | bool) -> UploadsApp:
 def served_alone(stores: StoreSettings, **settings: str | bool) -> Iterator[int]:
     """Our application over `stores` as its own command would serve it; its port."""
     app = uploads_over(stores, **settings)
-    with credentials(stores), served(app, BoundedHttpProtocol, proxy_headers=False) as port:
+    with credentials(stores), served(app, MeasuredReads, proxy_headers=False) as port:
         yield port
 
 

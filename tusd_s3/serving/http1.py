@@ -33,6 +33,13 @@ from tusd_s3.ports import BodyEnd
 from tusd_s3.protocol import checksum, tus1
 
 if TYPE_CHECKING:
+    from uvicorn._types import (
+        ASGI3Application,
+        ASGIReceiveCallable,
+        ASGIReceiveEvent,
+        ASGISendCallable,
+        HTTPScope,
+    )
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 HEAD_MAX_BYTES: Final = 64 * limits.KIB
@@ -93,6 +100,30 @@ def _inbox_of(cycle: RequestResponseCycle) -> Inbox | None:
     return cast("Inbox | None", cycle.scope.get(INBOX_KEY))
 
 
+async def _run(
+    app: ASGI3Application, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
+) -> None:
+    """`app`, which may belong to a host that knows of no inbox and reads bodies as ASGI has it."""
+    inbox = cast("Inbox | None", scope.get(INBOX_KEY))
+    if inbox is None:
+        await app(scope, receive, send)
+        return
+
+    async def receive_from_inbox() -> ASGIReceiveEvent:
+        item = await inbox.read()
+        if item is BodyEnd.DISCONNECTED:
+            return {"type": "http.disconnect"}
+        if item is BodyEnd.COMPLETE:
+            return await receive()  # says so once, and then waits for the end of the connection
+        inbox.account.release(len(item))
+        return {"type": "http.request", "body": item, "more_body": True}
+
+    try:
+        await app(scope, receive_from_inbox, send)
+    finally:
+        inbox.close()
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
     """See the module's text."""
 
@@ -113,6 +144,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.transport = cast("asyncio.Transport", _Transport(transport))
         self._budget = self.app_state.get(BUDGET_KEY)
+        self.app = functools.partial(_run, self.app)
         self._pieces = []
         self._arm_head_timer()
 
