@@ -16,14 +16,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import ProxyConfiguration, create_urllib3_context, get_cert_path
 
 from tusd_s3.stores.s3.answers import Answer, ExchangeError
 from tusd_s3.stores.s3.connection import Request
 from tusd_s3.stores.s3.handover import instead_of_sending
 from tusd_s3.stores.s3.pool import Address, Pool
-from tusd_s3.stores.s3.puts import Put, build_head
-from tusd_s3.stores.s3.route import PROBE_KEY, NoRouteError, Route, route_of
+from tusd_s3.stores.s3.puts import Put, UnsayableError, build_head
+from tusd_s3.stores.s3.route import PROBE_KEY, NoRouteError, Route, RouteError, route_of
 from tusd_s3.stores.s3.signing import TIMESTAMP_FORMAT
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
 
 logger = logging.getLogger("tusd_s3.s3")
+
+_SDK_ERRORS: Final = (BotoCoreError, ClientError, OSError, RuntimeError)
+"""What signing can meet: credentials that cannot be had, or that are renewed and expired."""
 
 _PLAIN_ANSWERS: Final = frozenset({404, 409, 412})
 """Refusals that speak of the object or the multipart upload; any other may mean that we ask in the
@@ -75,7 +79,7 @@ class Direct:
     async def attempt(self, put: Put, progressed: Callable[[], None]) -> Answer | Exception | None:
         """Send it once: what S3 answered, or why it did not; None if nothing was sent.
 
-        Never raises but for a cancellation, which ends the connection.
+        A cancellation ends the connection.
         """
         if self._is_off:
             return None
@@ -84,12 +88,12 @@ class Direct:
             credentials = await self._credentials.get_frozen_credentials()
             timestamp = time.strftime(TIMESTAMP_FORMAT, time.gmtime())
             head = build_head(route, credentials, put, timestamp)
-        except Exception:  # whatever keeps us from it, the SDK can do, or has a name for
-            return None
+        except (RouteError, UnsayableError, *_SDK_ERRORS):
+            return None  # the SDK can do it, or it meets the same and has a name for it
         pool = self._pools[route.scheme, route.hostname, route.port]
         try:
             answer = await pool.exchange(Request(head, put.chunks, put.size, progressed))
-        except (ExchangeError, OSError, TimeoutError) as error:
+        except (ExchangeError, OSError) as error:
             return error
         if 300 <= answer.status < 500 and answer.status not in _PLAIN_ANSWERS:
             self._route = None
@@ -101,7 +105,7 @@ class Direct:
             await pool.close()
 
     async def _find_route(self) -> Route:
-        """Raises NoRouteError, now and for good, or whatever keeps the SDK from signing."""
+        """Raises NoRouteError, now and for good, or what keeps us from it this time."""
         async with self._finding:
             if self._route is None:
                 try:

@@ -43,8 +43,17 @@ _LEFT_OUT: Final = frozenset({"amz-sdk-invocation-id", "amz-sdk-request"})
 """Headers that tell the store which requests are repetitions, for statistics."""
 
 
-class NoRouteError(Exception):
+class RouteError(Exception):
+    """How the bucket is reached is not known."""
+
+
+class NoRouteError(RouteError):
     """The SDK's requests are not such as ours could be; the message says in what."""
+
+
+class OtherCredentialsError(RouteError):
+    """The request was signed with other credentials than it is looked at with: they were renewed
+    meanwhile. Another one will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ class Route:
 def route_of(probe: AWSPreparedRequest, credentials: Credentials) -> Route:
     """The route that `probe`, a PutObject of `PROBE_KEY` signed with `credentials`, would take.
 
-    Raises NoRouteError.
+    Raises NoRouteError, or OtherCredentialsError.
     """
     url = urlsplit(probe.url)
     if url.scheme not in _DEFAULT_PORTS or not url.hostname or url.query:
@@ -88,19 +97,22 @@ def route_of(probe: AWSPreparedRequest, credentials: Credentials) -> Route:
         host=name if port == _DEFAULT_PORTS[url.scheme] else f"{name}:{port}",
         path=url.path.removesuffix(PROBE_KEY),
         user_agent=headers.get("user-agent", ""),
-        signer=_signer(headers),
+        signer=_signer(headers.get("authorization", ""), credentials),
     )
     _check_signature(route, url.path, headers, credentials)
     return route
 
 
-def _signer(headers: Mapping[str, str]) -> Signer:
-    """Of the scope in Authorization: `Credential=KEY/date/region/service/aws4_request, ...`."""
-    algorithm, _, rest = headers.get("authorization", "").partition(" Credential=")
-    scope = rest.partition(",")[0].split("/")
-    if algorithm != ALGORITHM or len(scope) < 5:
+def _signer(authorization: str, credentials: Credentials) -> Signer:
+    """Of the scope in it: `Credential=KEY/date/region/service/aws4_request, ...`."""
+    algorithm, _, rest = authorization.partition(" Credential=")
+    key, *scope = rest.partition(",")[0].rsplit("/", 4)
+    if algorithm != ALGORITHM or len(scope) != 4:
         raise NoRouteError("a signature of another kind")
-    return Signer(region=scope[-3], service=scope[-2])
+    if key != credentials.access_key:
+        raise OtherCredentialsError
+    _, region, service, _ = scope
+    return Signer(region, service)
 
 
 def _check_signature(
