@@ -421,12 +421,16 @@ async def test_without_credentials_nothing_is_sent(
 async def test_through_a_proxy_the_sdk_goes_alone(
     monkeypatch: pytest.MonkeyPatch, s3: ScriptedS3
 ) -> None:
-    monkeypatch.setenv("HTTP_PROXY", s3.endpoint)
-    async with opened(options_for("http://s3.invalid:9000")) as objects:
-        await put(objects, b"abc")
-        await put(objects, b"abc")
-    assert who(s3) == "ss"
-    assert s3.got[0].target == "http://s3.invalid:9000/bucket/key"
+    async with scripted_s3() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.endpoint)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        async with opened(options_for(s3.endpoint)) as objects:
+            await put(objects, b"abc")
+            await put(objects, b"abc")
+    assert not s3.got
+    assert who(proxy) == "ss"
+    assert proxy.got[0].target == f"{s3.endpoint}/bucket/key"
 
 
 async def test_tls_is_verified_by_the_authorities_that_the_sdk_knows(
