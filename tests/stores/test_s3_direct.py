@@ -30,6 +30,7 @@ from tusd_s3.model.metadata import ObjectAttributes
 from tusd_s3.stores.s3 import S3Objects, S3Options, open_s3
 from tusd_s3.stores.s3.answers import ANSWER_MAX_BYTES
 from tusd_s3.stores.s3.client import ATTEMPTS_MAX
+from tusd_s3.stores.s3.sending import VAIN_ATTEMPTS_MAX
 
 PLAIN = ObjectAttributes()
 CHUNK = bytes(range(256)) * 1024
@@ -229,6 +230,28 @@ async def test_retries_come_back_after_a_long_outage(objects: S3Objects, s3: Scr
     s3.got, s3.replies = [], [SLOW_DOWN]
     await put(objects, b"abc")
     assert who(s3) == "ds"
+
+
+async def test_attempts_that_fail_again_and_again_are_left_to_the_sdk_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, objects: S3Objects, s3: ScriptedS3
+) -> None:
+    monkeypatch.setattr("tusd_s3.stores.s3.direct.REST_S", 1.0)
+    await put(objects, b"abc")
+    s3.got, s3.replies = [], [SLOW_DOWN] * VAIN_ATTEMPTS_MAX
+    await asyncio.gather(*(put(objects, b"abc") for _ in range(VAIN_ATTEMPTS_MAX)))
+    await put(objects, b"abc")
+    assert who(s3) == "d" * VAIN_ATTEMPTS_MAX + "s" * (VAIN_ATTEMPTS_MAX + 1)
+    await asyncio.sleep(1.1)  # the time is what this is about
+    await put(objects, b"abc")
+    assert who(s3)[-1] == "d"
+
+
+async def test_a_store_that_never_finishes_tls_is_given_up(s3: ScriptedS3) -> None:
+    async with opened(options_for(f"https://127.0.0.1:{s3.port}")) as objects:
+        with pytest.raises(errors.StorageUnavailable):
+            await put(objects, b"abc")
+    await s3.all_closed()
+    assert s3.connections == ATTEMPTS_MAX
 
 
 # --- Connections

@@ -36,6 +36,9 @@ logger = logging.getLogger("tusd_s3.s3")
 _SDK_ERRORS: Final = (BotoCoreError, ClientError, OSError, RuntimeError)
 """What signing can meet: credentials that cannot be had, or that are renewed and expired."""
 
+REST_S: Final = 60.0
+"""How long nothing is sent after `rest`: what it costs to find out again is a few slow calls."""
+
 _PLAIN_ANSWERS: Final = frozenset({404, 409, 412})
 """Refusals that speak of the object or the multipart upload; any other may mean that we ask in the
 wrong place or in the wrong way."""
@@ -74,6 +77,7 @@ class Direct:
         self._finding = asyncio.Lock()
         self._route: Route | None = None
         self._is_off = credentials is None
+        self._rests_until_s = 0.0
         self._pools: dict[tuple[str, str, int], Pool] = {}
 
     async def attempt(self, put: Put, progressed: Callable[[], None]) -> Answer | Exception | None:
@@ -81,7 +85,7 @@ class Direct:
 
         A cancellation ends the connection.
         """
-        if self._is_off:
+        if self._is_off or asyncio.get_running_loop().time() < self._rests_until_s:
             return None
         try:
             route = self._route or await self._find_route()
@@ -98,6 +102,10 @@ class Direct:
         if 300 <= answer.status < 500 and answer.status not in _PLAIN_ANSWERS:
             self._route = None
         return answer
+
+    def rest(self) -> None:
+        """Send nothing for a while."""
+        self._rests_until_s = asyncio.get_running_loop().time() + REST_S
 
     async def close(self) -> None:
         """Close all connections."""

@@ -8,6 +8,7 @@ them all.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Final
@@ -22,12 +23,18 @@ from tusd_s3.stores.s3.failures import translated
 from tusd_s3.stores.s3.handover import instead_of_sending, known
 from tusd_s3.stores.s3.puts import Put
 
+logger = logging.getLogger("tusd_s3.s3")
+
 _RETRIES_COST_MAX: Final = (ATTEMPTS_MAX - 1) * 14
 """What the retries of one call can take of the SDK's quota for retries (botocore.retries.standard:
 5 or 14 each)."""
 
 _RETRY_QUOTA: Final = 500
 """All of that quota (botocore.retries.quota)."""
+
+VAIN_ATTEMPTS_MAX: Final = 20
+"""First attempts in a row that failed where the SDK then succeeded: perhaps the store's doing, but
+if it is something about ours, every call would wait for its repetition."""
 
 _Call = Callable[..., Awaitable[Mapping[str, Any]]]
 
@@ -44,6 +51,7 @@ class Sender:
         # A retry takes from a quota of the SDK's, and a success gives back to it. So after calls
         # that failed for good, the SDK must be told of as many successes as they have taken.
         self._owed_successes = 0
+        self._vain_attempts = 0
 
     async def put_object(
         self, key: str, chunks: Sequence[bytes], size: int, params: Mapping[str, Any]
@@ -70,11 +78,26 @@ class Sender:
 
             first = await self._direct.attempt(put, progressed)
             etag = stored_etag(first)
-            if etag is not None and not self._owed_successes:
-                return etag
+            if etag is not None:
+                self._vain_attempts = 0
+                if not self._owed_successes:
+                    return etag
             progressed()
             with nullcontext() if first is None else instead_of_sending(known(first)):
-                return await self._through_sdk(call, put, ChunkedBody(put.chunks, progressed))
+                stored = await self._through_sdk(call, put, ChunkedBody(put.chunks, progressed))
+            if first is not None and etag is None:
+                self._count_vain()
+            return stored
+
+    def _count_vain(self) -> None:
+        self._vain_attempts += 1
+        if self._vain_attempts == VAIN_ATTEMPTS_MAX:
+            self._vain_attempts = 0
+            self._direct.rest()
+            logger.warning(
+                "%s first attempts in a row failed; the SDK goes alone for a while",
+                VAIN_ATTEMPTS_MAX,
+            )
 
     async def _through_sdk(self, call: _Call, put: Put, body: ChunkedBody) -> str:
         try:
