@@ -47,7 +47,9 @@ class StartupError(Exception):
 async def check_stores(settings: Settings) -> None:
     """Raise StartupError unless the bucket and Redis answer and Redis keeps what it is given."""
     async with open_redis(redis_options(settings)) as redis, open_s3(s3_options(settings)) as s3:
-        problems = await asyncio.gather(check_redis(redis), check_bucket(s3, settings.s3_bucket))
+        problems = await asyncio.gather(
+            check_redis(redis), check_bucket(s3.sdk, settings.s3_bucket)
+        )
     for problem in problems:
         if problem is not None:
             raise StartupError(problem)
@@ -99,14 +101,14 @@ async def assembled(settings: Settings, budget: MemoryBudget) -> AsyncIterator[A
         records = RedisRecords(redis, bulk, settings.redis_key_prefix, leases)
         async with records.running():
             objects = S3Objects(s3, s3_options(settings))
-            copies = S3Copies(s3, s3_options(settings), objects.calling)
+            copies = S3Copies(s3.sdk, s3_options(settings), objects.calling)
             uploads = Uploads(records, objects, copies, engine_options(settings), budget)
             try:
                 yield Assembly(
                     uploads,
                     objects,
                     RedisHousekeeping(redis, settings.redis_key_prefix),
-                    S3Leftovers(s3, s3_options(settings)),
+                    S3Leftovers(s3.sdk, s3_options(settings)),
                 )
             finally:
                 await _drain(uploads, settings.shutdown_timeout)

@@ -112,7 +112,7 @@ class Settings(BaseSettings):
         "are noticed.",
     )  # fmt: skip
     s3_connections: int = _setting(
-        _S3, "N", 64, "Connections to S3 that one worker keeps at most.", ge=1, le=4096
+        _S3, "N", 64, "Connections to S3 that one worker uses at the same time.", ge=1, le=4096
     )
     s3_timeout: Seconds = _setting(
         _S3, "DURATION", 30.0,

@@ -26,9 +26,9 @@ def dev_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
-        async with open_s3(s3_options(settings)) as client:
-            await ensure_bucket(client, settings.s3_bucket)
-            clients.append(client)
+        async with open_s3(s3_options(settings)) as s3:
+            await ensure_bucket(s3.sdk, settings.s3_bucket)
+            clients.append(s3.sdk)
             async with uploads.lifespan() as state:
                 yield state
 

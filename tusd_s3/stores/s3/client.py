@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiobotocore.config import AioConfig
+from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.loaders import Loader, create_loader
+
+from tusd_s3.stores.s3.direct import Direct, Wire
+from tusd_s3.stores.s3.handover import allow_handover
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -23,6 +27,8 @@ ATTEMPTS_MAX = 3
 _CONNECT_TIMEOUT_MAX_S = 5.0
 """A store that does not accept a connection within this is as good as away."""
 
+STALL_MARGIN_S = 10.0
+"""What is allowed beyond the timeout of one attempt: connecting and the pause before the next."""
 
 _CHECK_MAX_S = 15.0
 """For the check at start-up as a whole, credentials of a machine's role included: an operator waits
@@ -48,7 +54,16 @@ class S3Options:
     conditional_writes: bool = True
 
 
-def _sdk_config(options: S3Options) -> AioConfig:
+@dataclass(frozen=True, slots=True)
+class S3Clients:
+    """Two ways to one bucket: the SDK's for everything, and ours for the first attempt of a
+    PutObject or an UploadPart."""
+
+    sdk: S3Client
+    direct: Direct
+
+
+def _sdk_config(options: S3Options, make_session: Callable[..., AIOHTTPSession]) -> AioConfig:
     s3: dict[str, Any] = {
         # Without this the SDK hashes every part (SHA-256) on the event loop. The bytes are covered
         # by TLS on the way, and by the ETags that Complete names afterwards.
@@ -61,10 +76,11 @@ def _sdk_config(options: S3Options) -> AioConfig:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         max_pool_connections=options.connections_max,
-        connect_timeout=min(_CONNECT_TIMEOUT_MAX_S, options.timeout_s),
+        connect_timeout=_connect_timeout_s(options),
         read_timeout=options.timeout_s,
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS_MAX},
         s3=s3,
+        http_session_cls=make_session,
     )
 
 
@@ -73,22 +89,45 @@ def _loader(search_path: str | None) -> Loader:
     return create_loader(search_path)
 
 
+def _connect_timeout_s(options: S3Options) -> float:
+    return min(_CONNECT_TIMEOUT_MAX_S, options.timeout_s)
+
+
 @asynccontextmanager
-async def open_s3(options: S3Options) -> AsyncIterator[S3Client]:
-    """A client for the time of the block. Credentials come from the SDK's own chain."""
+async def open_s3(options: S3Options) -> AsyncIterator[S3Clients]:
+    """Clients for the time of the block. Credentials come from the SDK's own chain."""
     session = get_session()
     # What it reads of the service's description stays in memory, for each loader anew.
     session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
+    wires: list[Wire] = []
+
+    def make_session(**given: Any) -> AIOHTTPSession:  # noqa: ANN401 - has no types
+        """The SDK's own HTTP client; notes how it is to reach the network."""
+        wires.append(Wire(given["verify"], given["proxies"], given["client_cert"]))
+        return AIOHTTPSession(**given)
+
     async with session.create_client(
         "s3",
         region_name=options.region,
         endpoint_url=options.endpoint,
-        config=_sdk_config(options),
+        config=_sdk_config(options, make_session),
     ) as client:
         # With file-like bodies the SDK asks for a 100-continue, which aiohttp then awaits without
         # any timeout; a store that does not send one would hold the call for ever.
         client.meta.events.register_last("before-sign.s3", _drop_expect)
-        yield client
+        allow_handover(client)
+        direct = Direct(
+            client,
+            options.bucket,
+            await session.get_credentials(),
+            wires[-1],
+            connect_timeout_s=_connect_timeout_s(options),
+            timeout_s=options.timeout_s,
+        )
+        try:
+            yield S3Clients(client, direct)
+        finally:
+            await direct.close()
 
 
 def _drop_expect(request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's AWSRequest

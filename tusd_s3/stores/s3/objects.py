@@ -6,17 +6,16 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from tusd_s3 import errors, limits
 from tusd_s3.model.metadata import ObjectAttributes
 from tusd_s3.model.upload import Upload, UploadId, UploadState
 from tusd_s3.ports import Recovered
-from tusd_s3.stores.s3.body import ChunkedBody
-from tusd_s3.stores.s3.client import ATTEMPTS_MAX, S3Options
+from tusd_s3.stores.s3.client import ATTEMPTS_MAX, STALL_MARGIN_S, S3Clients, S3Options
 from tusd_s3.stores.s3.failures import UnknownConditionError, translated
 from tusd_s3.stores.s3.recovery import (
     DOCUMENT_MAX_BYTES,
@@ -28,17 +27,12 @@ from tusd_s3.stores.s3.recovery import (
     recovery_key,
     tail_key,
 )
+from tusd_s3.stores.s3.sending import Sender
 
 if TYPE_CHECKING:
-    from types_aiobotocore_s3.client import S3Client
     from types_aiobotocore_s3.type_defs import HeadObjectOutputTypeDef
 
 logger = logging.getLogger("tusd_s3.s3")
-
-T = TypeVar("T")
-
-_STALL_MARGIN_S = 10.0
-"""What the watchdog allows beyond the SDK's own timeout: connecting and the pause of a retry."""
 
 _ABORT_ATTEMPTS_MAX = 10
 """An abort races with parts in flight and must be repeated until none is listed (S3 API,
@@ -52,14 +46,15 @@ _MD5_ETAG = re.compile(r'"?([0-9a-f]{32})"?')
 class S3Objects:
     """See `ports.Objects`."""
 
-    def __init__(self, client: S3Client, options: S3Options) -> None:
-        self._client = client
+    def __init__(self, clients: S3Clients, options: S3Options) -> None:
+        self._client = clients.sdk
         self._bucket = options.bucket
         self._prefix = options.prefix
         self._timeout_s = options.timeout_s
         self._conditional = options.conditional_writes
         # Waiting for a socket must not count as a stall, so the line forms here, not in the pool.
         self._sockets = asyncio.Semaphore(options.connections_max)
+        self._sender = Sender(clients, options, self._sockets)
 
     async def put_object(
         self,
@@ -71,22 +66,11 @@ class S3Objects:
         replacing: str | None = None,
     ) -> None:
         """See `ports.Objects.put_object`."""
-        condition: Any = {}
+        params = _attributes(attributes)
         if self._conditional:
-            condition = {"IfMatch": replacing} if replacing else {"IfNoneMatch": "*"}
-
-        async def put(body: ChunkedBody) -> None:
-            await self._client.put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=_as_blob(body, size),
-                ContentLength=size,
-                **condition,
-                **_attributes(attributes),
-            )
-
+            params |= {"IfMatch": replacing} if replacing else {"IfNoneMatch": "*"}
         try:
-            await self._send(put, chunks)
+            await self._sender.put_object(key, chunks, size, params)
         except errors.ObjectExists:
             head = await self._head(key)
             raise errors.ObjectExists(None if head is None else head["ETag"]) from None
@@ -110,19 +94,7 @@ class S3Objects:
         self, key: str, multipart_id: str, number: int, chunks: Sequence[bytes], size: int
     ) -> str:
         """See `ports.Objects.upload_part`."""
-
-        async def put(body: ChunkedBody) -> str:
-            answer = await self._client.upload_part(
-                Bucket=self._bucket,
-                Key=key,
-                UploadId=multipart_id,
-                PartNumber=number,
-                Body=_as_blob(body, size),
-                ContentLength=size,
-            )
-            return answer["ETag"]
-
-        return await self._send(put, chunks)
+        return await self._sender.upload_part(key, multipart_id, number, chunks, size)
 
     async def complete_multipart(
         self, key: str, multipart_id: str, etags: Sequence[str], length: int
@@ -334,22 +306,10 @@ class S3Objects:
         comparable = expected is not None and "-" in head["ETag"]
         return not comparable or head["ETag"].strip('"') == expected
 
-    async def _send(self, put: Callable[[ChunkedBody], Awaitable[T]], chunks: Sequence[bytes]) -> T:
-        """Run `put` with a body of `chunks`, given up when no byte moves for too long."""
-        loop = asyncio.get_running_loop()
-        patience_s = self._timeout_s + _STALL_MARGIN_S
-        async with self._sockets, translated(), asyncio.timeout(patience_s) as watchdog:
-
-            def progressed() -> None:
-                if not watchdog.expired():
-                    watchdog.reschedule(loop.time() + patience_s)
-
-            return await put(ChunkedBody(chunks, progressed))
-
     @asynccontextmanager
     async def calling(self) -> AsyncIterator[None]:
         """A call without a body worth watching: bounded as a whole, its errors as ours."""
-        bound_s = ATTEMPTS_MAX * (self._timeout_s + _STALL_MARGIN_S)
+        bound_s = ATTEMPTS_MAX * (self._timeout_s + STALL_MARGIN_S)
         async with self._sockets, translated(), asyncio.timeout(bound_s):
             yield
 
@@ -373,8 +333,3 @@ def _attributes(attributes: ObjectAttributes) -> dict[str, Any]:
         "Metadata": attributes.user_metadata,
     }
     return {name: value for name, value in given.items() if value}
-
-
-def _as_blob(body: ChunkedBody, size: int) -> Any:  # noqa: ANN401 - the stubs know files only
-    # An empty async body would go out chunked, which S3 refuses; empty bytes go out as they should.
-    return body if size else b""

@@ -1,0 +1,204 @@
+"""One HTTP/1.1 connection to S3: a request out, an answer in, one after the other, no pipelining.
+
+Written for the two calls that make up the load: one future and one timer for each, a body that
+goes out as the chunks it came in, and nothing beside. A connection is either known to be clean, or
+it is closed: after an error, a cancellation, an answer that came too early or one with anything
+behind it, nothing follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+from tusd_s3 import limits
+from tusd_s3.stores.s3.answers import Answer, AnswerReader, DisconnectedError, ExchangeError
+
+WRITE_BYTES: Final = 256 * limits.KIB
+"""Handed to the transport at once, and what it may hold unsent before we wait. TLS, and loops other
+than uvloop, copy what they hold: this bounds the copies of one connection."""
+
+_TURN_BYTES: Final = limits.MIB
+"""After so many bytes the event loop gets a turn, also where the kernel takes all that is written:
+encrypting a MiB takes about a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What goes out. head: up to and with the empty line; it says `size`, the sum of `chunks` in
+    bytes. progressed: called now and then while the body moves."""
+
+    head: bytes
+    chunks: Sequence[bytes]
+    size: int
+    progressed: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        if sum(map(len, self.chunks)) != self.size:
+            raise ValueError("what follows the body would be taken for the next request")
+
+
+class Connection(asyncio.Protocol):
+    """See above. opened_at_s, idle_since_s: on the loop's clock, for whoever keeps it."""
+
+    def __init__(self, timeout_s: float, on_lost: Callable[[Connection], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout_s = timeout_s
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._reader: AnswerReader | None = None
+        self._outcome: asyncio.Future[Answer | Exception] | None = None
+        self._resumed: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._moved_at_s = 0.0
+        self._unsent_bytes = 0
+        self._is_paused = False
+        self.opened_at_s = self.idle_since_s = self._loop.time()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request may go out on it."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def close(self) -> None:
+        """At once, whatever is unsent."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def exchange(self, request: Request) -> Answer:
+        """Send `request` and wait for the answer; one at a time.
+
+        An answer of success (2xx) came behind all bytes of the body. `is_open` says whether another
+        request may follow. Raises DisconnectedError; TimeoutError when for `timeout_s` no byte of
+        the body moved, or its answer was not whole so long after the last of them; ExchangeError
+        for everything that is no answer to this request.
+        """
+        if not self.is_open:
+            raise DisconnectedError(answered=False)
+        self._reader = AnswerReader()
+        self._outcome = self._loop.create_future()
+        self._unsent_bytes = request.size
+        self._moved_at_s = self._loop.time()
+        self._timer = self._loop.call_later(self._timeout_s, self._look)
+        try:
+            await self._write(request)
+            self._moved_at_s = self._loop.time()
+            outcome = await self._outcome
+        except BaseException:
+            self.close()  # cancelled: the rest of the answer is nobody's
+            raise
+        finally:
+            self._timer.cancel()
+            self._reader = self._outcome = None
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _write(self, request: Request) -> None:
+        """All of it, unless the exchange ends before."""
+        assert self._transport is not None
+        assert self._outcome is not None
+        if request.size <= WRITE_BYTES:
+            self._unsent_bytes = 0
+            self._transport.writelines((request.head, *request.chunks))
+            return
+        self._transport.write(request.head)
+        without_turn = 0
+        for piece in _pieces(request.chunks):
+            if self._outcome.done():
+                return
+            self._unsent_bytes -= len(piece)
+            without_turn += len(piece)
+            self._transport.write(piece)
+            if self._is_paused:
+                await self._room()
+            elif without_turn >= _TURN_BYTES:
+                await asyncio.sleep(0)
+            else:
+                continue
+            without_turn = 0
+            self._moved_at_s = self._loop.time()
+            request.progressed()
+
+    async def _room(self) -> None:
+        """Until more may be written, or the exchange has ended."""
+        self._resumed = self._loop.create_future()
+        try:
+            await self._resumed
+        finally:
+            self._resumed = None
+
+    def _look(self) -> None:
+        left_s = self._moved_at_s + self._timeout_s - self._loop.time()
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._look)
+        else:
+            self._settle(TimeoutError("S3 makes no progress"))
+
+    def _settle(self, outcome: Answer | Exception) -> None:
+        """End the exchange, and the connection unless it is clean."""
+        if self._outcome is None or self._outcome.done():
+            return
+        if isinstance(outcome, Exception):
+            self.close()
+        else:
+            assert self._transport is not None
+            assert self._reader is not None
+            is_early = self._unsent_bytes or self._transport.get_write_buffer_size()
+            if is_early or not outcome.keeps_alive or self._reader.has_surplus:
+                self.close()
+            if is_early and outcome.status < 300:
+                outcome = ExchangeError("the answer came before the body was sent")
+        self._outcome.set_result(outcome)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._resumed is not None and not self._resumed.done():
+            self._resumed.set_result(None)
+
+    # Called by the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        self._transport.set_write_buffer_limits(high=WRITE_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        if self._reader is None:
+            self.close()  # an answer that nobody asked for must not become the next one's
+            return
+        try:
+            answer = self._reader.feed(data)
+        except ExchangeError as error:
+            self._settle(error)
+        else:
+            if answer is not None:
+                self._settle(answer)
+
+    def eof_received(self) -> None:
+        if self._reader is not None and (answer := self._reader.end()) is not None:
+            self._settle(answer)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
+        answered = self._reader is not None and self._reader.has_begun
+        self._settle(DisconnectedError(answered=answered))
+        self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        self._wake()
+
+
+def _pieces(chunks: Sequence[bytes]) -> Iterator[bytes | memoryview]:
+    """`chunks`, none of them longer than is written at once."""
+    for chunk in chunks:
+        if len(chunk) <= WRITE_BYTES:
+            yield chunk
+        else:
+            view = memoryview(chunk)
+            for start in range(0, len(view), WRITE_BYTES):
+                yield view[start : start + WRITE_BYTES]

@@ -1,0 +1,107 @@
+"""PutObject and UploadPart as the SDK's parameters name them, and as bytes of HTTP. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tusd_s3.stores.s3.route import Route
+from tusd_s3.stores.s3.signing import (
+    UNSIGNED_PAYLOAD,
+    Credentials,
+    Signable,
+    encode_path,
+    encode_query,
+)
+
+_HEADERS: Final = {
+    "ContentType": "content-type",
+    "ContentDisposition": "content-disposition",
+    "IfMatch": "if-match",
+    "IfNoneMatch": "if-none-match",
+}
+"""Parameters that are headers (S3 API, PutObject)."""
+
+_QUERY: Final = {"PartNumber": "partNumber", "UploadId": "uploadId"}
+"""Parameters that stand in the query (S3 API, UploadPart)."""
+
+_METADATA_PREFIX: Final = "x-amz-meta-"
+
+_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""What the name of a header is made of (RFC 9110, 5.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """What to store where. params: as the SDK takes them, without bucket, key and body. size: the
+    sum of `chunks` in bytes."""
+
+    key: str
+    params: Mapping[str, Any]
+    chunks: Sequence[bytes]
+    size: int
+
+
+class UnsayableError(ValueError):
+    """A parameter that has no header of ours, or a value that none can hold."""
+
+
+def build_head(route: Route, credentials: Credentials, put: Put, timestamp: str) -> bytes:
+    """The signed request up to and with the empty line. timestamp: see `signing`.
+
+    Raises UnsayableError for what is better left to the SDK.
+    """
+    headers, query = _said(put.params)
+    headers += (
+        ("content-length", str(put.size)),
+        ("host", route.host),
+        ("x-amz-content-sha256", UNSIGNED_PAYLOAD),
+        ("x-amz-date", timestamp),
+    )
+    if credentials.token:
+        headers.append(("x-amz-security-token", credentials.token))
+    headers.sort()
+    path = route.path + encode_path(put.key)
+    request = Signable("PUT", path, encode_query(query) if query else "", headers)
+    signature = route.signer.authorization(credentials, request, timestamp)
+    target = f"{path}?{request.query}" if query else path
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    return (
+        f"PUT {target} HTTP/1.1\r\n{lines}user-agent: {route.user_agent}\r\n"
+        f"accept-encoding: identity\r\nauthorization: {signature}\r\n\r\n"
+    ).encode("ascii")
+
+
+def _said(params: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Headers and query, in no order."""
+    headers: list[tuple[str, str]] = []
+    query: list[tuple[str, str]] = []
+    for name, value in params.items():
+        if name in _HEADERS:
+            headers.append((_HEADERS[name], _checked(value)))
+        elif name in _QUERY:
+            query.append((_QUERY[name], str(value)))
+        elif name == "Metadata":
+            headers += [
+                (_METADATA_PREFIX + _named(key), _checked(text)) for key, text in value.items()
+            ]
+        else:
+            raise UnsayableError(name)
+    if len(dict(headers)) != len(headers):
+        raise UnsayableError("a header twice")
+    return headers, query
+
+
+def _named(key: str) -> str:
+    if not _NAME.fullmatch(key):
+        raise UnsayableError("a header's name that is none")
+    return key.lower()
+
+
+def _checked(text: str) -> str:
+    """Refuses what would end the line, and what two readers could take for two things."""
+    if not (text.isascii() and text.isprintable()):
+        raise UnsayableError("a header that is not printable ASCII")
+    return text
