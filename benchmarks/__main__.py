@@ -34,7 +34,7 @@ _COPIES = 3
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit status: 0, or 1 when this server or the floor failed, or 2 when nothing could run."""
+    """The exit status: 0; 1 when this server or the floor failed; 2 when nothing could run."""
     options = parse(arguments)
     if options.readme:
         return publish.update_readme(options.output)

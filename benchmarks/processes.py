@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -95,7 +98,6 @@ class LoadProcess:
             text=True,
             start_new_session=True,  # a Ctrl-C is for the harness, which ends it by its input
         )
-        self._pending = ""
 
     def __enter__(self) -> Self:
         return self
@@ -143,24 +145,18 @@ class LoadProcess:
 
     def _ends(self, name: str) -> None:
         stream = getattr(self._process, name)
-        try:
+        with suppress(BrokenPipeError):  # it has ended already
             stream.close()
-        except BrokenPipeError:
-            pass  # it has ended already
 
 
 def allow_many_files() -> None:
     """Raise the limit of open files, which children inherit, to what the system lets us have: a
     thousand connections need more than the usual 1,024."""
-    import resource
-
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def end_quietly(pid: int) -> None:
     """SIGKILL to a process that may have ended."""
-    try:
-        os.kill(pid, 9)
-    except ProcessLookupError:
-        pass
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

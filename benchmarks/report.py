@@ -29,7 +29,7 @@ def markdown(results: Results) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-# --- the tables -------------------------------------------------------------------------------------
+# --- the tables -----------------------------------------------------------------------------------
 
 
 def _cpu(results: Results, failures: _Failures) -> str:
@@ -41,13 +41,13 @@ def _cpu(results: Results, failures: _Failures) -> str:
         if base is None or column is base:
             return text
         ratio = cpu_ratio(results, row, column, base)
-        return text if ratio is None else f"{text} · {_number(ratio)}×"
+        return text if ratio is None else f"{text} · {_number(ratio)}x"
 
     def label(row: Row) -> str:
         unit = "s/GiB" if row.unit is Unit.GIB else f"ms/{row.unit}"
         return f"{row.title}: {unit}"
 
-    title = "**Server CPU** (user + system; × is the ratio to tusd-s3 in the same repetition)"
+    title = "**Server CPU** (user + system; x is the ratio to tusd-s3 in the same repetition)"
     return _section(title, results, failures, label, cell)
 
 
@@ -69,7 +69,7 @@ def _memory(results: Results, failures: _Failures) -> str:
 
 
 def _calls(results: Results, failures: _Failures) -> str:
-    def cell(_row: Row, column: Column, samples: list[Sample]) -> str:
+    def cell(_row: Row, _: Column, samples: list[Sample]) -> str:
         good = [one for one in samples if one.failed is None]
         kinds = sorted({kind for one in good for kind in one.s3_calls})
         medians = {kind: _median_call(good, kind) for kind in kinds}
@@ -136,7 +136,7 @@ def _cell(
     return cell(row, column, samples)
 
 
-# --- around them ------------------------------------------------------------------------------------
+# --- around them ----------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -183,7 +183,7 @@ def _titles(results: Results) -> list[str]:
     return [one.title for one in _present(results)]
 
 
-# --- cells ------------------------------------------------------------------------------------------
+# --- cells ----------------------------------------------------------------------------------------
 
 
 def _spread(samples: Iterable[Sample], value: Callable[[Sample], float]) -> str:

@@ -47,7 +47,7 @@ class MeteredS3(LocalS3):
     port_count = LocalS3.port_count + 1
 
     def calls(self, bucket: str) -> dict[str, int]:
-        """Calls on a bucket since the start, by HTTP method (`LIST` for lists; `GET` counts HEAD)."""
+        """Calls on a bucket since the start, by method (lists are `LIST`, HEAD is `GET`)."""
         connection = HTTPConnection(LOOPBACK, self._ports[-1], timeout=_METRICS_TIMEOUT_S)
         try:
             connection.request("GET", "/metrics")

@@ -12,6 +12,10 @@ from benchmarks.load.job import Finished, Job, Outcome
 from benchmarks.load.wire import LoadError, Response, Wire
 
 SOCKET_TIMEOUT_S: Final = 60.0
+_METADATA: Final = (
+    b"Upload-Metadata: filename Ym9keS5iaW4=,filetype YXBwbGljYXRpb24vb2N0ZXQtc3RyZWFt\r\n"
+)
+"""As browsers' clients send it; one of the peers answers no HEAD without."""
 _OCTETS: Final = b"Content-Type: application/offset+octet-stream\r\n"
 _JOINED_MAX_BYTES: Final = 64 * 1024
 """Up to here head and body go out in one piece, as any client would send them."""
@@ -27,9 +31,10 @@ class Client:
 
     def create(self, size: int, *, phase: int | None = None) -> str:
         """POST; the upload's path. With a phase, the whole body goes along."""
-        head = b"POST %s HTTP/1.1\r\n%sUpload-Length: %d\r\n" % (
+        head = b"POST %s HTTP/1.1\r\n%s%sUpload-Length: %d\r\n" % (
             self._base_path.encode(),
             self._common,
+            _METADATA,
             size,
         )
         if phase is None:
@@ -52,7 +57,7 @@ class Client:
     def send_patch(
         self, path: str, phase: int, start: int, end: int, *, stop: int | None = None
     ) -> None:
-        """The request without waiting for its answer. With `stop`, its body ends too early there."""
+        """The request without its answer. With `stop`, its body ends there, too early."""
         head = b"PATCH %s HTTP/1.1\r\n%s%sUpload-Offset: %d\r\nContent-Length: %d\r\n\r\n" % (
             path.encode(),
             self._common,
@@ -110,7 +115,7 @@ def side_by_side(count: int, work: Callable[[int], Outcome]) -> Outcome:
     def run(index: int) -> None:
         try:
             outcomes.append(work(index))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the job, not the thread
+        except Exception as error:  # whatever it is, it must end the job and not the thread alone
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=(index,), daemon=True) for index in range(count)]

@@ -49,8 +49,8 @@ class Outcome:
     """What came of a job.
 
     requests, body_bytes: answered as they should be, in the measured time. load_cpu_s: of the load
-    process itself. figures: further results by name, the unit at its end (`_s`, `_bytes`, `_count`).
-    error: why it failed, or None.
+    process itself. figures: further results by name, with their unit at the end (`_s`, `_bytes`,
+    `_count`). error: why it failed, or None.
     """
 
     wall_s: float = 0.0

@@ -1,4 +1,4 @@
-"""Servers in Python under uvicorn: the floor, and the peers from PyPI in an environment of theirs."""
+"""Servers in Python under uvicorn: the floor, and the peers from PyPI in an environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the workloads send. Each script prepares, says that it is ready, and is measured from then."""
+"""What the workloads send. Each script prepares, and is measured from then on."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ class Heads:
 
 
 class HeadsUnderLoad:
-    """A HEAD every `pause_ms` milliseconds while `Bodies` runs. Figures: `head_p50_s`, `head_p99_s`,
-    `heads_count`.
+    """A HEAD every `pause_ms` milliseconds while `Bodies` runs. Figures: `head_p50_s`,
+    `head_p99_s`, `heads_count`.
 
     The HEADs are sent by a further process, so that the threads with the bodies cannot delay them.
     """

@@ -16,8 +16,8 @@ _PAUSE_S: Final = 0.02
 class Resume:
     """An upload of `size` bytes: the PATCH is cut at half, then HEAD, then a PATCH with the rest.
 
-    A client that is told to come back (any status but 200 to HEAD, but 204 to PATCH) asks HEAD again
-    after 20 ms. Figures: `cut_to_offset_s`, until it had the offset from which it could go on;
+    A client that is told to come back (not 200 to HEAD, not 204 to PATCH) asks HEAD again after
+    20 ms. Figures: `cut_to_offset_s`, until it had the offset from which it could go on;
     `sent_again_bytes`, what it had sent and the server did not have.
     """
 
