@@ -38,7 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     if options.readme:
         return publish.update_readme(options.output)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     allow_many_files()
     try:
         return _measure(options)
@@ -76,8 +77,13 @@ def _measure(options: Options) -> int:
             memory_limit_bytes=options.memory_limit_bytes,
             peers_dir=options.peers_dir,
             scratch=scratch,
+            logs_dir=options.output / "logs",
         )
-        Runner(plan, results.samples.append).run()
+        try:
+            Runner(plan, results.samples.append).run()
+        except BaseException:  # an hour's samples are worth keeping, whatever ended the run
+            publish.save_partial(results, options.output)
+            raise
     publish.publish(results, options.output)
     return 1 if any(one.failed for one in results.samples if one.server in _OURS) else 0
 
@@ -119,7 +125,10 @@ def _scratch(parent: Path | None, chosen: Sequence[Workload]) -> Iterator[Path]:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    # Everything is ended on the way out of the blocks it was started in.
+    # Everything is ended on the way out of the blocks it was started in, which takes seconds; a
+    # second Ctrl-C must not cut that short.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -21,6 +21,7 @@ from tusd_s3.devstack.server import LocalServer
 from tusd_s3.devstack.stores import StoreAddresses
 
 _PROBE_TIMEOUT_S: Final = 2.0
+_WORKER_STARTED: Final = b"Application startup complete"
 _LOAD_SLACK_S: Final = 15.0
 """The load process keeps its own deadline; this much later it is taken for stuck."""
 _LOAD_ENDS_WITHIN_S: Final = 5.0
@@ -75,6 +76,8 @@ class ServerUnderTest(LocalServer):
         return inherited_environment() | own | self._environment_of_start
 
     def _is_ready(self, ports: list[int]) -> bool:
+        if self._workers > 1 and not self._all_workers_started():
+            return False
         connection = HTTPConnection(LOOPBACK, ports[0], timeout=_PROBE_TIMEOUT_S)
         try:
             connection.request("OPTIONS", self._kind.base_path)
@@ -83,6 +86,11 @@ class ServerUnderTest(LocalServer):
             return False
         finally:
             connection.close()
+
+    def _all_workers_started(self) -> bool:
+        """Whether none is still at its imports, whose CPU time would count as the load's. Every
+        server that can have several runs under uvicorn, which says so."""
+        return self.log_file.read_bytes().count(_WORKER_STARTED) >= self._workers
 
 
 class LoadProcess:
@@ -129,8 +137,11 @@ class LoadProcess:
 
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise StuckError("the load process ended") from None
 
     def _hear(self) -> str:
         assert self._process.stdout is not None

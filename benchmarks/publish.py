@@ -31,6 +31,14 @@ def publish(results: Results, output: Path) -> None:
     sys.stderr.write(f"written to {output}: {name}.json, {name}.md, {drawn}\n")
 
 
+def save_partial(results: Results, output: Path) -> None:
+    """Keep what there is of a run that did not come to its end."""
+    if results.samples:
+        output.mkdir(parents=True, exist_ok=True)
+        results.save(output / "partial.json")
+        sys.stderr.write(f"what was measured so far: {output / 'partial.json'}\n")
+
+
 def update_readme(output: Path) -> int:
     """Put what is in `output` into the README, between its markers; the exit status."""
     text = _README.read_text()

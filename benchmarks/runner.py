@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class Plan:
     memory_limit_bytes: int
     peers_dir: Path
     scratch: Path
+    logs_dir: Path
 
 
 class Runner:
@@ -74,9 +76,8 @@ class Runner:
         self, workload: Workload, kind: ServerKind, repetition: int, stores: Stores, place: Path
     ) -> Sample:
         series = workload.point.series if workload.point else workload.name
-        if reason := self._gave_up.get((series, kind.name)):
-            failed = reason
-        else:
+        failed = self._gave_up.get((series, kind.name), "")
+        if not failed:
             try:
                 return self._measured(workload, kind, repetition, stores, place)
             except (
@@ -88,8 +89,10 @@ class Runner:
             ) as error:
                 failed = str(error)
             except STORE_ERRORS as error:
-                failed = f"S3: {error}"
+                failed = f"the stores: {error}"
             finally:
+                if failed:
+                    self._keep_log(place, f"{workload.name}-{kind.name}.log")
                 shutil.rmtree(place, ignore_errors=True)
             # What fails once fails again, and takes its time; and what fails on a body fails on
             # a larger one.
@@ -97,6 +100,12 @@ class Runner:
         return Sample(
             workload=workload.name, server=kind.name, repetition=repetition, failed=failed
         )
+
+    def _keep_log(self, place: Path, name: str) -> None:
+        """What a server that failed had to say, for whoever wants to know why."""
+        with suppress(OSError):  # it did not come so far as to write one
+            self._plan.logs_dir.mkdir(parents=True, exist_ok=True)
+            shutil.copy(place / "server.log", self._plan.logs_dir / name)
 
     def _measured(
         self, workload: Workload, kind: ServerKind, repetition: int, stores: Stores, place: Path
@@ -125,7 +134,8 @@ class Runner:
                 limit = self._plan.memory_limit_bytes / 2**30
                 raise _FailedError(f"took more than {limit:.0f} GiB of memory")
             if outcome.error is not None:
-                raise _FailedError(outcome.error)
+                ended = "" if measure.resident_bytes(server.pid) else " (the server had ended)"
+                raise _FailedError(f"{outcome.error}{ended}")
             if kind.key_of is not None:
                 stores.check(bucket, outcome.finished, kind.key_of)
             return sample

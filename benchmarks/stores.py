@@ -11,9 +11,9 @@ import hashlib
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -112,7 +112,8 @@ class Stores:
             self._client.delete_bucket(Bucket=name)
             with redis.Redis.from_url(self.redis.url) as client:
                 client.flushall()
-                client.bgrewriteaof()
+                with suppress(redis.ResponseError):  # it is at it already
+                    client.bgrewriteaof()
 
     def check(
         self, bucket: str, finished: Sequence[Finished], key_of: Callable[[str], str]
@@ -156,5 +157,11 @@ def _client_of(s3: LocalS3) -> Any:  # noqa: ANN401 - botocore makes its clients
     )
 
 
-STORE_ERRORS: Final = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
-"""What the client raises where a store fails."""
+STORE_ERRORS: Final = (
+    botocore.exceptions.BotoCoreError,
+    botocore.exceptions.ClientError,
+    redis.RedisError,
+    HTTPException,
+    OSError,
+)
+"""What is raised here where a store fails."""

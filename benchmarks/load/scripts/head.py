@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Final
 
@@ -96,14 +97,17 @@ def unfinished_upload(job: Job, index: int) -> str:
 
 def _probe(job: Job, path: str, pipe: Connection) -> None:
     """Runs in the further process. Tells how long each answer took in seconds, or what failed."""
-    pipe.send([])
-    if not pipe.poll(job.deadline_s):
-        return
-    pipe.recv()
-    try:
-        pipe.send(_probe_until_told(job, path, pipe))
-    except (LoadError, OSError) as error:
-        pipe.send(f"HEAD under load: {error}")
+    told: list[float] | str = []
+    with suppress(EOFError, BrokenPipeError):  # then nobody waits for an answer any more
+        pipe.send(told)
+        if not pipe.poll(job.deadline_s):
+            return
+        pipe.recv()
+        try:
+            told = _probe_until_told(job, path, pipe)
+        except (LoadError, OSError) as error:
+            told = f"HEAD under load: {error}"
+        pipe.send(told)
 
 
 def _probe_until_told(job: Job, path: str, pipe: Connection) -> list[float]:
