@@ -35,7 +35,7 @@ def _point(series: str, value: int, *, count: int, size: int) -> Workload:
     shown = size_text(value) if series == BODY else f"{value}"
     return Workload(
         name=f"{series.replace(' ', '-')}-{shown.replace(' ', '')}",
-        title="one PATCH of {size}" if series == BODY else "{count} PATCHes of {size} at once",
+        title="one PATCH of {size}" if series == BODY else "{count} of {size} at once",
         script="bodies",
         numbers={"count": count, "size": size},
         unit=Unit.GIB,

@@ -10,6 +10,7 @@ from typing import Final
 
 import psutil
 
+from benchmarks.growth import growth_workloads
 from benchmarks.servers import NULL, OURS, SERVERS
 from benchmarks.workloads import Scale, workloads
 from tusd_s3.limits import GIB, MIB, S3_PART_SIZE_MIN_BYTES
@@ -45,7 +46,8 @@ def parse(arguments: Sequence[str]) -> Options:
     parser = _parser()
     told = parser.parse_args(arguments)
     scale = Scale.SMOKE if told.smoke else Scale.QUICK if told.quick else Scale.FULL
-    known = [one.name for one in workloads(scale)]
+    chosen = growth_workloads(scale) if told.growth else workloads(scale)
+    known = [one.name for one in chosen]
     for name in told.only:
         if name not in known:
             parser.error(f"no workload {name!r}; there are {', '.join(known)}")

@@ -50,7 +50,7 @@ class Workload:
     numbers: Mapping[str, int]
     unit: Unit
     workers: int = 1
-    deadline_s: float = 120.0
+    deadline_s: float = 300.0
     figures: Mapping[str, str] = field(default_factory=dict)
     point: Point | None = None
 
@@ -93,8 +93,8 @@ _SIZES: Final[dict[str, _Numbers]] = {
         Scale.SMOKE: {"count": 9, "size": MIB},
     },
     "patch-64k": {
-        Scale.FULL: {"count": 1024, "size": 64 * KIB},
-        Scale.QUICK: {"count": 256, "size": 64 * KIB},
+        Scale.FULL: {"count": 512, "size": 64 * KIB},
+        Scale.QUICK: {"count": 96, "size": 64 * KIB},
         Scale.SMOKE: {"count": 20, "size": 64 * KIB},
     },
     "small": {
