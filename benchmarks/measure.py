@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -63,24 +63,31 @@ def resident_bytes(pid: int) -> int:
 
 
 @contextmanager
-def memory_limited(pid: int, limit_bytes: int, end: Callable[[], None]) -> Iterator[None]:
-    """Call `end` once if the tree has more memory than that: a server that keeps whole bodies must
-    not take the machine with it."""
-    over = threading.Event()
+def memory_limited(pid: int, limit_bytes: int) -> Iterator[threading.Event]:
+    """End the tree at once if it has more memory than that, and set the event: a server that keeps
+    whole bodies must not take the machine with it."""
+    finished, over = threading.Event(), threading.Event()
 
     def watch() -> None:
-        while not over.wait(_WATCH_EVERY_S):
+        while not finished.wait(_WATCH_EVERY_S):
             if resident_bytes(pid) > limit_bytes:
-                end()
+                over.set()
+                _kill(pid)
                 return
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield
+        yield over
     finally:
-        over.set()
+        finished.set()
         watcher.join()
+
+
+def _kill(pid: int) -> None:
+    for process in _tree(pid):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _tree(pid: int) -> list[psutil.Process]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import select
-import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -165,9 +163,3 @@ def allow_many_files() -> None:
     thousand connections need more than the usual 1,024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def end_quietly(pid: int) -> None:
-    """SIGKILL to a process that may have ended."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks import measure
 from benchmarks.load.job import Job, Outcome
-from benchmarks.processes import LoadProcess, ServerUnderTest, StuckError, end_quietly
+from benchmarks.processes import LoadProcess, ServerUnderTest, StuckError
 from benchmarks.samples import Sample
 from benchmarks.servers import NotHereError, ServerKind
 from benchmarks.servers.installing import home_of
@@ -122,17 +122,11 @@ class Runner:
                 part_bytes=self._plan.part_bytes,
             ) as server,
         ):
-            over: list[int] = []
-
-            def end() -> None:
-                over.append(server.pid)
-                end_quietly(server.pid)
-
-            with measure.memory_limited(server.pid, self._plan.memory_limit_bytes, end):
+            limit_bytes = self._plan.memory_limit_bytes
+            with measure.memory_limited(server.pid, limit_bytes) as over:
                 outcome, sample = self._loaded(workload, kind, repetition, stores, bucket, server)
-            if over:
-                limit = self._plan.memory_limit_bytes / 2**30
-                raise _FailedError(f"took more than {limit:.0f} GiB of memory")
+            if over.is_set():
+                raise _FailedError(f"took more than {limit_bytes / 2**30:.2g} GiB of memory")
             if outcome.error is not None:
                 ended = "" if measure.resident_bytes(server.pid) else " (the server had ended)"
                 raise _FailedError(f"{outcome.error}{ended}")

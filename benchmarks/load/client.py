@@ -43,8 +43,8 @@ class Client:
             self._send(head + _OCTETS + b"Content-Length: %d\r\n\r\n" % size, phase, 0, size)
         response = self.wire.response("POST")
         _expect(response, 201, "POST")
-        if phase is not None and response.number(b"upload-offset") != size:
-            raise LoadError("201 without the whole body's Upload-Offset")
+        if phase is not None and (offset := response.number(b"upload-offset")) != size:
+            raise LoadError(f"POST: 201 with Upload-Offset {offset}, not {size}")
         if not (location := response.headers.get(b"location")):
             raise LoadError("201 without a Location")
         return _path_of(location.decode(), self._base_path)
@@ -71,10 +71,8 @@ class Client:
         """The answer to a PATCH that ends at `end`."""
         response = self.wire.response("PATCH")
         _expect(response, 204, "PATCH")
-        if response.number(b"upload-offset") != end:
-            raise LoadError(
-                f"204 with Upload-Offset {response.number(b'upload-offset')}, not {end}"
-            )
+        if (offset := response.number(b"upload-offset")) != end:
+            raise LoadError(f"PATCH: 204 with Upload-Offset {offset}, not {end}")
 
     def head(self, path: str) -> Response:
         """HEAD, whatever its answer."""
