@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.servers.kind import NotHereError, ServerKind
+from tusd_s3.devstack import guard
 
 _STAMP = "installed"
 _LINE_MAX_CHARS = 160
+_GRACE_S = 5.0
 
 
 def home_of(kind: ServerKind, peers_dir: Path) -> Path:
@@ -52,22 +54,29 @@ def run_installer(
     within_s: float,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Run a registry's client. Raises: NotHereError, with the last line it wrote."""
-    try:
-        done = subprocess.run(
-            command,
+    """Run a registry's client, behind a guard that ends it with us. Raises: NotHereError."""
+    guarded = [sys.executable, "-I", "-S", guard.__file__, f"{_GRACE_S}", "--", *command]
+    log = where / "install.log"
+    with (
+        log.open("ab") as written,
+        subprocess.Popen(
+            guarded,
             cwd=where,
             env=os.environ | dict(environment or {}),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=within_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise NotHereError(f"not installed within {within_s:.0f} s") from None
-    if done.returncode != 0:
-        lines = (done.stdout + done.stderr).strip().splitlines() or ["no message"]
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=written,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            status = process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            raise NotHereError(f"not installed within {within_s:.0f} s") from None
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()  # the guard ends what still runs
+    if status != 0:
+        lines = log.read_text(errors="replace").strip().splitlines() or ["no message"]
         sys.stderr.write("\n".join(lines[-10:]) + "\n")
         raise NotHereError(f"cannot be installed: {lines[-1].strip()[:_LINE_MAX_CHARS]}")
