@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ class CpuTime:
 def cpu_time(pid: int) -> CpuTime:
     """Of a process and all its descendants, those that have ended included."""
     user_s = system_s = 0.0
-    for process in _tree(pid):
+    for process in tree(pid):
         try:
             times = process.cpu_times()
         except psutil.NoSuchProcess:
@@ -48,13 +48,13 @@ def cpu_time(pid: int) -> CpuTime:
 def peak_bytes(pid: int) -> int:
     """The most memory (VmHWM) that a process has had, and each of its descendants, added up. With
     several processes it is an upper bound: what they share is counted for each."""
-    return sum(_peak(process.pid) for process in _tree(pid))
+    return sum(_peak(process.pid) for process in tree(pid))
 
 
 def resident_bytes(pid: int) -> int:
     """The memory that a process and its descendants have now."""
     total = 0
-    for process in _tree(pid):
+    for process in tree(pid):
         try:
             total += process.memory_info().rss
         except psutil.NoSuchProcess:
@@ -72,7 +72,7 @@ def memory_limited(pid: int, limit_bytes: int) -> Iterator[threading.Event]:
         while not finished.wait(_WATCH_EVERY_S):
             if resident_bytes(pid) > limit_bytes:
                 over.set()
-                _kill(pid)
+                kill(tree(pid))
                 return
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -84,13 +84,15 @@ def memory_limited(pid: int, limit_bytes: int) -> Iterator[threading.Event]:
         watcher.join()
 
 
-def _kill(pid: int) -> None:
-    for process in _tree(pid):
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """SIGKILL to those that still run. A process that got the id of one that ended is let be."""
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
 
 
-def _tree(pid: int) -> list[psutil.Process]:
+def tree(pid: int) -> list[psutil.Process]:
+    """A process and all its descendants; nothing if it has ended."""
     try:
         root = psutil.Process(pid)
         return [root, *root.children(recursive=True)]

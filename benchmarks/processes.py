@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from benchmarks import measure
 from benchmarks.load.job import Job, Outcome
 from benchmarks.servers.kind import Launch, ServerKind, inherited_environment, python_path
 from tusd_s3.devstack.free_ports import LOOPBACK
@@ -53,6 +54,12 @@ class ServerUnderTest(LocalServer):
         self._bucket = bucket
         self._workers = workers
         self._part_bytes = part_bytes
+
+    def stop(self) -> None:
+        """Stop it, with workers that would outlive a supervisor that had to be killed."""
+        known = measure.tree(self._pid) if self._pid is not None else []
+        super().stop()
+        measure.kill(known)
 
     def _launch(self, port: int) -> Launch:
         return Launch(
