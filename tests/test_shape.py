@@ -12,6 +12,9 @@ import tusd_s3
 
 PACKAGE = Path(tusd_s3.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
+BENCHMARKS = sorted(
+    path for path in (PACKAGE.parent / "benchmarks").rglob("*.py") if ".peers" not in path.parts
+)
 FUNCTION_LINES_MAX = 50
 MODULE_LINES_MAX = 400
 
@@ -37,7 +40,7 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@pytest.mark.parametrize("path", [*MODULES, *BENCHMARKS], ids=name_of)
 def test_functions_and_modules_stay_short_enough_to_read(path: Path) -> None:
     long = [(name, lines) for name, lines in functions(path) if lines > FUNCTION_LINES_MAX]
     assert not long

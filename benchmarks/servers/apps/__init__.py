@@ -1,0 +1,1 @@
+"""Small programs of ours that start what has no command of its own."""
