@@ -19,6 +19,11 @@ KEEP_ALIVE_S: Final = 75
 theirs. Where the server closes first, a proxy's next request meets a closed connection: a 502."""
 
 
+WORKER_SILENCE_MAX_S: Final = 60
+"""How long one of several workers may say nothing before it is replaced. uvicorn's 5 s are less
+than a worker needs to come up on a busy machine: it would be replaced for ever."""
+
+
 class ListenError(Exception):
     """The server cannot listen where it was told to; the message is one sentence."""
 
@@ -72,5 +77,6 @@ def server_config(settings: Settings, app: Callable[..., object], *, factory: bo
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_worker_healthcheck=WORKER_SILENCE_MAX_S,
         timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
     )
