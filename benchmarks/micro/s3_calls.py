@@ -1,13 +1,13 @@
 """What a PutObject, or an UploadPart, costs this process in CPU, by each way of sending it.
 
-    python -m benchmarks.micro.s3_calls [--size 16384] [--calls 2000] [--rounds 5]
+    python -m benchmarks.micro.s3_calls [--size 16384] [--calls 2000] [--rounds 40]
 
 The other side is a process that answers 200 with an ETag as soon as the body is there. The ways
 take turns in short rounds, so that a busy machine treats them alike; of each, the least of its
 rounds counts. Also counted: calls of functions for one call to S3, which no load changes.
 
 ways: `sdk` is aiobotocore; `ours` is `stores/s3/sending.py` as the server uses it; `aiohttp` is our
-signature sent by aiohttp's client.
+signature sent by aiohttp's client, under the same bounds.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from yarl import URL
 from tusd_s3 import limits
 from tusd_s3.stores.s3.body import ChunkedBody
 from tusd_s3.stores.s3.client import S3Clients, S3Options, open_s3
+from tusd_s3.stores.s3.connection import WRITE_BYTES
+from tusd_s3.stores.s3.failures import translated
 from tusd_s3.stores.s3.puts import Put, build_head
 from tusd_s3.stores.s3.sending import Sender
 
@@ -73,7 +75,8 @@ def ways_of(
 ) -> dict[str, Way]:
     chunks = [bytes(min(CHUNK_BYTES, size - at)) for at in range(0, size, CHUNK_BYTES)]
     params = {"ContentType": "application/octet-stream", "IfNoneMatch": "*"}
-    sender = Sender(clients, options, asyncio.Semaphore(options.connections_max))
+    sockets = asyncio.Semaphore(options.connections_max)
+    sender = Sender(clients, options, sockets)
 
     async def sdk() -> None:
         body = ChunkedBody(chunks, lambda: None) if size else b""
@@ -99,7 +102,13 @@ def ways_of(
         url = URL.build(
             scheme="http", host="127.0.0.1", port=route.port, path=f"{route.path}key", encoded=True
         )
-        async with http.put(url, headers=dict(lines), data=_pieces(chunks)) as answer:
+        body = b"".join(chunks) if size <= WRITE_BYTES else _pieces(chunks)
+        async with (
+            sockets,
+            translated(),
+            asyncio.timeout(options.timeout_s),
+            http.put(url, headers=dict(lines), data=body) as answer,
+        ):
             assert answer.headers["ETag"]
             await answer.read()
 
@@ -138,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=16 * limits.KIB)
     parser.add_argument("--calls", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=40)
     given = parser.parse_args()
     os.environ |= {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     listener = socket.create_server(("127.0.0.1", 0))
