@@ -48,7 +48,7 @@ def hasty(
     through: StoreSettings, start_module_server: StartServer, bucket: Bucket, redis_view: RedisView
 ) -> World:
     """A server behind the proxies that does not wait for S3 for long."""
-    return World(start_module_server(over=through, s3_timeout="4s"), bucket, redis_view)
+    return World(start_module_server(over=through, s3_timeout="3s"), bucket, redis_view)
 
 
 @pytest.fixture(scope="module")
