@@ -15,6 +15,8 @@ Pair = tuple[bytes, bytes]
 
 _B64 = base64.b64encode(b"some name.bin")
 CHECKSUM = b"sha1 " + base64.b64encode(hashlib.sha1(b"abcde").digest())
+ID = b"AAAAAAAAAAAAAAAAAAAAAA"
+FINAL = b"final;/files/" + ID + b" https://up.example/" + ID[::-1]
 OCTETS = b"application/offset+octet-stream"
 
 VALUES: dict[bytes, tuple[bytes, ...]] = {
@@ -33,7 +35,10 @@ VALUES: dict[bytes, tuple[bytes, ...]] = {
     b"Trailer": (b"Upload-Checksum", b"X, upload-checksum", b"Upload-Offset", b"", b",,"),
     b"X-HTTP-Method-Override": (b"PATCH", b"delete", b"HEAD", b"POST", b"TRACE", b""),
     b"Idempotency-Key": (b"k" * 16, b"k" * 15, b"k" * 255, b"k" * 256, b'"8e03978e-40d5-43e8"'),
-    b"Upload-Concat": (b"partial", b"final;/files/a /files/b", b""),
+    b"Upload-Concat": (
+        *(b"partial", b"Partial", b"final;/files/a /files/b", b"final;", b"", FINAL, FINAL + b" "),
+        *(b"final;" + b" /" * 256 + ID, b"final;" + (b"/" + ID + b" ") * 257, FINAL * 2),
+    ),
     b"Upload-Checksum": (
         *(CHECKSUM, b"md5 q1a02St33aRRXfVkX/YN3Q==", b"crc32 hYfYZQ==", b"SHA1 AA==", b""),
         *(b"sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=", b"sha1", b"sha1  ", CHECKSUM + b"=", b"sha9 AA=="),
@@ -82,6 +87,8 @@ CREATE: tuple[tuple[Pair, ...], ...] = (
         (b"Upload-Metadata", b"filename " + _B64),
         (b"Idempotency-Key", b"0123456789abcdef"),
     ),
+    ((b"Tus-Resumable", b"1.0.0"), (b"Upload-Length", b"9"), (b"Upload-Concat", b"partial")),
+    ((b"Tus-Resumable", b"1.0.0"), (b"Upload-Concat", FINAL), (b"Upload-Metadata", b"k dg==")),
 )
 APPEND: tuple[tuple[Pair, ...], ...] = (
     (

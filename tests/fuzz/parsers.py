@@ -20,6 +20,7 @@ from tests.fuzz.settled import settled
 from tusd_s3 import limits
 from tusd_s3.errors import (
     BodyTooLong,
+    FinalUpload,
     HeaderTooLong,
     InvalidHeader,
     LengthConflict,
@@ -32,6 +33,7 @@ from tusd_s3.model.metadata import Metadata
 from tusd_s3.model.upload import parse_upload_id
 from tusd_s3.protocol import tus1
 from tusd_s3.protocol.checksum import parse_checksum
+from tusd_s3.protocol.concat import parse_final
 from tusd_s3.protocol.fields import Fields
 from tusd_s3.protocol.headers import build_metadata, parse_integer, parse_metadata
 from tusd_s3.protocol.idempotency import creation_name
@@ -43,6 +45,8 @@ _PAIR = re.compile(
 )
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _DIGEST_BYTES = {"sha1": 20, "md5": 16, "sha256": 32, "sha512": 64, "crc32": 4, "crc32c": 4}
+_PRINTABLE = re.compile(r"[\t -~]*")
+_ID_AT_END = re.compile(r"(?:[^?#]*/)?([A-Za-z0-9_-]{22})(?:[?#].*)?")
 _BODY_TYPE = re.compile(r"(?is)[ \t]*application/offset\+octet-stream[ \t]*(;.*)?")
 
 
@@ -186,23 +190,38 @@ def _check_version(given: tuple[bytes, list[f.Pair]]) -> None:
 
 
 def _check_create(pairs: list[f.Pair]) -> None:
-    kinds = (InvalidHeader, HeaderTooLong, UploadTooLarge, BodyTooLong)
+    kinds = (InvalidHeader, HeaderTooLong, UploadTooLarge, BodyTooLong, FinalUpload)
     found = settled(lambda: tus1.parse_create(Fields(pairs), max_bytes=MAX_BYTES), *kinds).value
     if found is None:
         return
     sent = {name.lower() for name, _ in pairs}
+    is_final = bool(found.sources)
+    assert (found.concat != "") == (b"upload-concat" in sent)
+    assert is_final == found.concat.startswith("final;")
     assert (found.length is None) == (b"upload-length" not in sent)
-    assert (found.length is None) == (b"upload-defer-length" in sent)
+    assert (found.length is None) == (is_final or b"upload-defer-length" in sent)
     assert found.length is None or 0 <= found.length <= MAX_BYTES
     assert found.body_length is None or 0 <= found.body_length <= MAX_BYTES
-    assert b"upload-concat" not in sent
     assert found.verification is None or found.has_body
     assert len(found.metadata) <= limits.METADATA_MAX_BYTES
     assert _is_metadata(found.metadata)
-    assert (found.name is None) == (b"idempotency-key" not in sent)
+    assert (found.name is None) == (not is_final and b"idempotency-key" not in sent)
     if found.has_body:
+        assert not is_final
         assert sent & {b"content-length", b"transfer-encoding"}
         assert b"content-type" in sent
+
+
+def _check_final(raw: bytes) -> None:
+    text = raw.decode("latin-1")
+    found = settled(lambda: parse_final(text), InvalidHeader, HeaderTooLong).value
+    urls = [url for url in text.removeprefix("final;").replace("\t", " ").split(" ") if url]
+    ids = [_ID_AT_END.fullmatch(url) for url in urls]
+    is_fine = text.startswith("final;") and len(text) <= limits.CONCAT_MAX_BYTES
+    if is_fine and _PRINTABLE.fullmatch(text) and all(ids) and 1 <= len(urls) <= 256:
+        assert found == tuple(match[1] for match in ids if match)
+    else:
+        assert found is None
 
 
 def _check_append(pairs: list[f.Pair]) -> None:
@@ -242,6 +261,7 @@ _methods_sent = _methods | near([b"POST", b"PATCH"])
 _DIGITS = ("\u0661\u0662".encode(), "\uff11".encode(), "1\u00b2".encode(), b"12", b"1_0", b" 1")
 _media_types = (b"text/plain", b'a/b;c="d\\"e";f=g', b"image/svg+xml; charset=utf-8", b"a/b" * 80)
 _ids = (b"AAAAAAAAAAAAAAAAAAAAAA", b"0123456789-_abcdefghij")
+_finals = (f.FINAL, f.FINAL + b"?a=/b#c")
 _metadata = st.dictionaries(
     st.sampled_from(["filename", "k", ""]) | st.text(max_size=8), wild | junk, max_size=4
 )
@@ -272,6 +292,7 @@ TARGETS: tuple[Target, ...] = (
         _check_override,
     ),
     Target("Tus-Resumable", st.tuples(_methods_sent, f.pairs(b"Tus-Resumable")), _check_version),
+    Target("Upload-Concat", f.values(b"Upload-Concat") | near(_finals), _check_final),
     Target("parse_create", f.sets(f.CREATE), _check_create),
     Target("parse_append", f.sets(f.APPEND), _check_append),
     Target("is_media_type", near(_media_types), _check_media_type),
