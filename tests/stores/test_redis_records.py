@@ -205,9 +205,9 @@ async def test_a_holder_that_does_not_let_go_locks_the_upload(workers: Workers) 
 
 
 async def test_a_lease_that_is_kept_alive_outlasts_its_ttl(workers: Workers) -> None:
-    holder = await workers.start(ttl_s=0.4)
+    holder = await workers.start(ttl_s=1.5)
     held = await holder.create_held(new_upload())
-    impatient = await workers.start(wait_s=1.5)
+    impatient = await workers.start(wait_s=4)
     with pytest.raises(errors.UploadLocked):
         await impatient.acquire(held.upload.id)
     await holder.commit(held, Changes(tail=[b"still mine"]))

@@ -22,7 +22,7 @@ from tusd_s3.config import Settings, env_name, flag_name
 
 REQUIRED = ("--s3-bucket", "uploads", "--redis-url", "redis://localhost:6379/0")
 COMMAND = (sys.executable, "-W", "error", "-m", "tusd_s3")
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 # The command with an application of its own, so that no store is needed.
 SERVER = """

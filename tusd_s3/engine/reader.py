@@ -27,6 +27,9 @@ DRAIN_MAX_S = 0.5
 DRAIN_PAUSE_S = 0.03
 """A pause this long means that nothing more is at hand."""
 
+_SECOND_LOOK_S = 0.005
+"""After a pause was seen and before it is believed: a turn of the event loop, and a little."""
+
 _TICKS_PER_TIMEOUT = 4
 _TICK_MAX_S = 1.0
 
@@ -60,6 +63,7 @@ class BodyReader:
         self._account = source.account
         self._drain_reason: StopReason | None = None
         self._drain_until_s = 0.0
+        self._doubted_s = -1.0
 
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()
@@ -154,8 +158,12 @@ class BodyReader:
 
     def _tick_draining(self, reason: StopReason, now_s: float) -> None:
         paused = self._waiting and now_s - self._waiting_since_s >= DRAIN_PAUSE_S
-        if paused or now_s >= self._drain_until_s:
+        if now_s >= self._drain_until_s or (paused and self._doubted_s == self._waiting_since_s):
             self._end(reason)
+        elif paused:
+            # It may have been this process that paused: timers run before what came is read.
+            self._doubted_s = self._waiting_since_s
+            self._arm(_SECOND_LOOK_S)
         else:
             self._arm(DRAIN_PAUSE_S)
 

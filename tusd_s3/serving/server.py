@@ -19,9 +19,10 @@ KEEP_ALIVE_S: Final = 75
 theirs. Where the server closes first, a proxy's next request meets a closed connection: a 502."""
 
 
-WORKER_SILENCE_MAX_S: Final = 60
+WORKER_SILENCE_MAX_S: Final = 20
 """How long one of several workers may say nothing before it is replaced. uvicorn's 5 s are less
-than a worker needs to come up on a busy machine: it would be replaced for ever."""
+than a worker needs to come up on a busy machine: it would be replaced for ever. But a worker that
+dies while it is asked is noticed no sooner."""
 
 
 class ListenError(Exception):

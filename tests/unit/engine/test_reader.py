@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 
 import pytest
 
@@ -97,6 +99,26 @@ async def test_what_is_at_hand_is_drained_before_letting_go() -> None:
         source.send(b"x")
     reader.stop(StopReason.RELEASE_REQUESTED)
     assert await collect(reader) == (b"x" * 1000, StopReason.RELEASE_REQUESTED)
+
+
+async def test_a_pause_of_the_process_is_not_the_client_s() -> None:
+    """While the loop stands still, bytes arrive and the timer runs out. Timers come first then."""
+    source = Source()
+    reader = reader_of(source)
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(near, lambda: source.send(near.recv(10) or BodyEnd.COMPLETE))
+    with near, far:
+        collecting = asyncio.create_task(collect(reader))
+        await asyncio.sleep(0)
+        reader.stop(StopReason.RELEASE_REQUESTED)
+        await asyncio.sleep(0)
+        far.send(b"at hand")
+        time.sleep(2 * DRAIN_PAUSE_S)  # noqa: ASYNC251 - the loop is to stand still
+        body, end = await collecting
+        loop.remove_reader(near)
+    assert (body, end) == (b"at hand", StopReason.RELEASE_REQUESTED)
 
 
 async def test_bytes_that_come_with_short_pauses_are_drained_too() -> None:
