@@ -156,6 +156,8 @@ class Runner:
                 return failed, Sample(workload="", server="", repetition=0)
             before = _Reading.of(stores, bucket, server)
             outcome = load.run()
+            # What the server still does for the load after its last answer is the load's too; no
+            # server says when that is done.
             time.sleep(self._plan.settle_s)
             used = _Reading.of(stores, bucket, server).since(before)
             peak = measure.peak_bytes(server.pid)

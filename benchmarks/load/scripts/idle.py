@@ -33,6 +33,7 @@ class Idle:
             self._clients.append(client)
             path = client.create(2 * size)
             client.send_patch(path, payload.phase_of(index), 0, 2 * size, stop=size)
+        # Silence is the load: the server has so long to put away what it holds.
         time.sleep(self._job["hold_ms"] / 1000)
         self._check_open()
         return Outcome(requests=count, body_bytes=count * size)

@@ -65,7 +65,7 @@ class Resume:
             except LoadError as error:
                 last = error
                 client.wire.close()
-                time.sleep(_PAUSE_S)
+                time.sleep(_PAUSE_S)  # as a client waits before it tries again
             else:
                 return offset, known_at
         raise LoadError(f"could not go on after the cut; last: {last}")
