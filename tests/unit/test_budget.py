@@ -226,6 +226,20 @@ async def test_one_loan_is_granted_even_when_nothing_is_left_and_nothing_moves()
     await within(5, borrow(budget, 3 * PART))
 
 
+async def test_who_needs_no_loan_waits_for_none() -> None:
+    """A part without a tail would free what the loans before it wait for."""
+    budget = budget_of()
+    budget.open().charge(2 * BUDGET)
+    async with asyncio.timeout(5), budget.loan(PART):
+        waiting = asyncio.create_task(borrow(budget, PART))
+        await turns()
+        assert not waiting.done()
+        sending = asyncio.create_task(borrow(budget, 0))
+        await turns()
+        assert sending.done()
+    await within(5, waiting)
+
+
 async def test_a_loan_that_nobody_waits_for_any_more_is_given_back() -> None:
     budget = budget_of()
     account = budget.open()
