@@ -66,6 +66,13 @@ async def test_one_that_is_longer_than_the_bound_passes_alone() -> None:
     assert traffic.inside == [1]
 
 
+async def test_no_bytes_wait_for_nobody() -> None:
+    traffic = Traffic()
+    for size in (9, 8, 0):
+        await traffic.arrive(size)
+    assert traffic.inside == [9, 0]
+
+
 async def test_one_that_gives_up_is_in_nobodys_way() -> None:
     traffic = Traffic()
     for size in (8, 9, 2):

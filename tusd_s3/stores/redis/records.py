@@ -187,6 +187,10 @@ class RedisRecords:
         keys = self._keys.all_of(before.id)
 
         async def call(*, begins: bool) -> bytes:
+            async with self._gate.passing(sum(map(len, changes.tail))):
+                return await send(begins=begins)
+
+        async def send(*, begins: bool) -> bytes:
             calls = (self._bulk if changes.tail else self._client).pipeline(transaction=False)
             if changes.tail:
                 key, text = self._keys.tail(before.id, held.token, base), b"".join(changes.tail)
@@ -202,10 +206,9 @@ class RedisRecords:
             return answer
 
         begins = bool(changes.tail) and append_at == 0
-        async with self._gate.passing(tail_bytes - append_at):
-            answer = await self._outlast_held(held, partial(call, begins=begins))
-            if begins and answer == b"short":
-                answer = await self._outlast_held(held, partial(call, begins=False))
+        answer = await self._outlast_held(held, partial(call, begins=begins))
+        if begins and answer == b"short":
+            answer = await self._outlast_held(held, partial(call, begins=False))
         self._committed(held, answer, after, step, release=release)
 
     async def rebuild(self, held: Held, upload: Upload, etags: Sequence[str]) -> None:
