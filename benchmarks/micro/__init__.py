@@ -1,0 +1,1 @@
+"""Looks at one thing at a time; not part of the table."""
