@@ -27,13 +27,22 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from tusd_s3 import limits
+from tusd_s3.blocks import Blocks
 
 READ_MAX_BYTES: Final = 256 * limits.KIB
 """Most that is read of a connection at once: few reads for a fast client, and the grain in which
 room is given away."""
 
-READ_MIN_BYTES: Final = 4 * limits.KIB
-"""What is read where there is no room: several may have been told of the same room."""
+SMALL_BLOCK_BYTES: Final = 64 * limits.KIB
+"""What a body is given that sends little at once."""
+
+READ_MIN_BYTES: Final = 512
+"""What is read where there is no room: several may have been told of the same room. Before it is
+read again, a body waits for its turn; so a little is enough, and a thousand of them are nothing."""
+
+BODY_BYTES: Final = 32 * limits.KIB
+"""What a request with a body takes beside its bytes, roughly: its connection, its head, its tasks.
+A thousand of them are 32 MiB, which the bodies then have less."""
 
 IDLE_S: Final = 0.25
 """An account that was not fed for so long is idle. A mobile network makes longer pauses, but what
@@ -53,8 +62,9 @@ class Account:
         `yielded`. None while nothing can be done about them.
     """
 
-    def __init__(self, budget: MemoryBudget, turn: int) -> None:
+    def __init__(self, budget: MemoryBudget, turn: int, *, is_body: bool) -> None:
         self._budget = budget
+        self._is_body = is_body
         self._held = 0
         self._moving = 0
         self.turn = turn
@@ -125,8 +135,10 @@ class Account:
 
     def close(self) -> None:
         """`clear`, for good."""
-        self.clear()
+        if self._is_body and not self._closed:
+            self._budget.body_count -= 1
         self._closed = True
+        self.clear()
         self.yielded()
 
 
@@ -134,6 +146,7 @@ class MemoryBudget:
     """Of one process.
 
     total_bytes: bytes of bodies and loans together. reserve_bytes: what bodies leave for loans.
+    blocks, small_blocks: memory for bodies; what is not charged now may be kept for later.
     """
 
     def __init__(self, total_bytes: int, reserve_bytes: int) -> None:
@@ -150,8 +163,11 @@ class MemoryBudget:
         self._timer: asyncio.TimerHandle | None = None
         self._idle_ticks = 0
         self._ready = 0
+        self.body_count = 0
         self.moving_bytes = 0
         self.asked_count = 0
+        self.blocks = Blocks(READ_MAX_BYTES, self._room_for_free_blocks)
+        self.small_blocks = Blocks(SMALL_BLOCK_BYTES, self._room_for_free_small_blocks)
 
     @property
     def used_bytes(self) -> int:
@@ -161,7 +177,9 @@ class MemoryBudget:
     @property
     def free_bytes(self) -> int:
         """What bodies may still take; negative when several were told of the same room."""
-        return self._total - self._reserve - self._used
+        # However many there are, they leave room for one part, and most of what is beyond it.
+        beside = min(BODY_BYTES * self.body_count, (self._total - 2 * self._reserve) // 4)
+        return self._total - self._reserve - beside - self._used
 
     @property
     def has_room(self) -> bool:
@@ -174,8 +192,13 @@ class MemoryBudget:
         return min(READ_MAX_BYTES, max(READ_MIN_BYTES, self.free_bytes))
 
     def open(self) -> Account:
-        """An account for a body."""
-        return Account(self, self.next_turn())
+        """An account for a request's body, to be closed."""
+        self.body_count += 1
+        return Account(self, self.next_turn(), is_body=True)
+
+    def book(self) -> Account:
+        """An account for what no request brought."""
+        return Account(self, self.next_turn(), is_body=False)
 
     @asynccontextmanager
     async def loan(self, size: int) -> AsyncIterator[None]:
@@ -251,6 +274,12 @@ class MemoryBudget:
 
     # --- who gets what ------------------------------------------------------------------------
 
+    def _room_for_free_blocks(self) -> int:
+        return self._total - self._used - self.small_blocks.free_bytes
+
+    def _room_for_free_small_blocks(self) -> int:
+        return self._total - self._used - self.blocks.free_bytes
+
     def _may_lend(self, size: int) -> bool:
         if self._used + size <= self._total:
             return True
@@ -260,6 +289,8 @@ class MemoryBudget:
     def _lend(self, size: int) -> None:
         self._lent += size
         self.take(size)
+        self.blocks.trim()
+        self.small_blocks.trim()
 
     def advance(self) -> None:
         """Grant what can be granted: loans first, which free what waits for them."""

@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from tusd_s3.budget import Account
+from tusd_s3.model.chunk import Chunk
 from tusd_s3.model.layout import PartLayout
 from tusd_s3.model.metadata import ObjectAttributes
 from tusd_s3.model.upload import Upload, UploadId, UploadState
@@ -30,12 +31,16 @@ class BodySource(Protocol):
     account: Account
     """What was read of the body is charged here; whoever takes a chunk releases it."""
 
-    async def read(self) -> bytes | BodyEnd:
+    async def read(self) -> Chunk | BodyEnd:
         """The next chunk (never empty), or how the body ended (then again and again).
 
         Waits for room in the memory budget first. Cancelling a call loses no byte: the next call
         yields what the cancelled one would have.
         """
+        ...
+
+    def trim(self) -> None:
+        """Give back what is charged for bytes that have not come: the body makes a pause."""
         ...
 
 
@@ -121,7 +126,7 @@ class Changes:
     """
 
     etags: Sequence[str] = ()
-    tail: Sequence[bytes] = ()
+    tail: Sequence[Chunk] = ()
     length: int | None = None
     layout: PartLayout | None = None
     multipart_id: str | None = None
@@ -219,7 +224,7 @@ class UploadRecords(Protocol):
         """Apply `changes`, update `held.upload`, and with `release` give up the lease as well."""
         ...
 
-    async def read_tail(self, held: Held) -> bytes:
+    async def read_tail(self, held: Held) -> Sequence[Chunk]:
         """The `held.upload.tail_bytes` bytes of the tail."""
         ...
 
@@ -246,7 +251,7 @@ class Objects(Protocol):
     async def put_object(
         self,
         key: str,
-        chunks: Sequence[bytes],
+        chunks: Sequence[Chunk],
         size: int,
         attributes: ObjectAttributes,
         *,
@@ -264,7 +269,7 @@ class Objects(Protocol):
         ...
 
     async def upload_part(
-        self, key: str, multipart_id: str, number: int, chunks: Sequence[bytes], size: int
+        self, key: str, multipart_id: str, number: int, chunks: Sequence[Chunk], size: int
     ) -> str:
         """Store one part; its ETag. Safe to repeat for the same bytes.
 
@@ -307,7 +312,7 @@ class Objects(Protocol):
         ...
 
     async def put_tail(
-        self, upload_id: UploadId, name: str, chunks: Sequence[bytes], size: int
+        self, upload_id: UploadId, name: str, chunks: Sequence[Chunk], size: int
     ) -> None:
         """Store a tail of `size` bytes under a name that was never used before."""
         ...

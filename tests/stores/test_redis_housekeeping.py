@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.memory import blocks
 from tests.support.redis_topologies import ClusterTopology
 from tests.support.server import StoreSettings
 from tusd_s3 import limits
@@ -62,7 +63,7 @@ async def records_of(url: str, prefix: str) -> AsyncIterator[RedisRecords]:
     options = RedisOptions(url=url, prefix=prefix, timeout_s=5)
     async with open_redis(options) as client, open_redis(options) as bulk:
         leases = LeaseOptions(ttl_s=5.0, wait_s=1.0, outage_s=0.0)
-        records = RedisRecords(client, bulk, prefix, leases)
+        records = RedisRecords(client, bulk, prefix, leases, blocks())
         async with records.running():
             yield records
 

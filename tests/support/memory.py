@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.support.bodies import KIB
+from tests.support.bodies import KIB, MIB
+from tusd_s3.blocks import Blocks
 
 
 def peak_bytes(pid: int) -> int:
@@ -13,3 +14,8 @@ def peak_bytes(pid: int) -> int:
     found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     assert found is not None
     return int(found[1]) * KIB
+
+
+def blocks() -> Blocks:
+    """Memory without a bound."""
+    return Blocks(256 * KIB, lambda: 1024 * MIB)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.support.bodies import KIB, MIB
-from tusd_s3.budget import READ_MAX_BYTES, READ_MIN_BYTES, Account, MemoryBudget
+from tusd_s3.budget import BODY_BYTES, READ_MAX_BYTES, READ_MIN_BYTES, Account, MemoryBudget
 
 PART = 5 * MIB
 BUDGET = 4 * PART
@@ -50,7 +50,7 @@ async def test_there_is_room_until_the_budget_is_spent_and_again_when_bytes_are_
     budget = budget_of()
     account = budget.open()
     assert await has_room(account)
-    account.charge(BUDGET - PART - READ_MAX_BYTES + 1)
+    account.charge(BUDGET - PART - READ_MAX_BYTES - BODY_BYTES + 1)
     assert not await has_room(account)
     account.release(1)
     assert await has_room(account)
@@ -60,10 +60,31 @@ async def test_what_is_read_at_once_shrinks_with_the_room() -> None:
     budget = budget_of()
     account = budget.open()
     assert budget.read_bytes == READ_MAX_BYTES
-    account.charge(BUDGET - PART - 10 * KIB)
+    account.charge(BUDGET - PART - BODY_BYTES - 10 * KIB)
     assert budget.read_bytes == 10 * KIB
     account.charge(10 * MIB)
     assert budget.read_bytes == READ_MIN_BYTES
+
+
+async def test_bodies_that_are_open_leave_room_for_what_they_take_beside_their_bytes() -> None:
+    budget = budget_of()
+    free = budget.free_bytes
+    accounts = [budget.open(), budget.open()]
+    assert budget.free_bytes == free - 2 * BODY_BYTES
+    for account in (*accounts, *accounts):
+        account.close()
+    assert budget.free_bytes == free
+    assert [budget.book() for _ in range(2)]
+    assert budget.free_bytes == free
+
+
+async def test_however_many_bodies_there_are_they_leave_room_for_a_part() -> None:
+    smallest, larger = budget_of(2 * PART), budget_of(4 * PART)
+    for budget in (smallest, larger):
+        for _ in range(10_000):
+            budget.open()
+    assert smallest.free_bytes == PART
+    assert larger.free_bytes == 2 * PART + PART // 2
 
 
 async def test_a_closed_account_holds_nothing_and_takes_nothing() -> None:
@@ -99,7 +120,7 @@ async def test_the_oldest_part_goes_first() -> None:
     await turns()
     early = asyncio.create_task(wait(first, "first"))
     await turns()
-    full.release(PART + READ_MAX_BYTES)
+    full.release(PART + READ_MAX_BYTES + 3 * BODY_BYTES)
     await turns()
     assert order == ["first"]
     full.release(READ_MAX_BYTES)

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope
 from tusd_s3 import limits
 from tusd_s3.app.inbox import INBOX_KEY, Inbox
 from tusd_s3.budget import MemoryBudget
+from tusd_s3.model.chunk import Chunk
 from tusd_s3.ports import BodyEnd
 from tusd_s3.protocol.fields import Fields
 
@@ -63,7 +64,7 @@ class AsgiBody:
         """Whether more of the body may come on the connection."""
         return self._end is None
 
-    async def read(self) -> bytes | BodyEnd:
+    async def read(self) -> Chunk | BodyEnd:
         """See `ports.BodySource`. Nothing is awaited after a message was taken: no byte is lost."""
         if self._end is not None:
             return self._end
@@ -71,7 +72,7 @@ class AsgiBody:
         if self._inbox is None:
             await self.account.room()
             return await self._receive_some()
-        if not self._inbox.has_some:
+        if not self._inbox.has_some and not self._inbox.room_bytes:
             await self.account.room()
         item = await self._inbox.read()
         if isinstance(item, BodyEnd):
@@ -107,11 +108,16 @@ class AsgiBody:
         left = DISCARD_MAX_BYTES
         try:
             async with asyncio.timeout(DISCARD_MAX_S):
-                while left > 0 and isinstance(chunk := await self.read(), bytes):
+                while left > 0 and not isinstance(chunk := await self.read(), BodyEnd):
                     left -= len(chunk)
                     self.account.release(len(chunk))
         except TimeoutError:
             pass
+
+    def trim(self) -> None:
+        """See `ports.BodySource`."""
+        if self._inbox is not None:
+            self._inbox.trim()
 
     def close(self) -> None:
         """Nobody reads any more."""

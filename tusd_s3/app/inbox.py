@@ -2,6 +2,10 @@
 
 ASGI would have it copied into one buffer and out of it again. Here the pieces go on as they came
 off the socket, and the connection is read only while somebody waits for more.
+
+What comes is packed into blocks, one after the other, of a size that fits how much comes at once;
+tiny pieces are bytes of their own. A block is charged as a whole when it is begun, and what is left
+of it is given back when the body makes a pause or ends.
 """
 
 from __future__ import annotations
@@ -11,7 +15,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from tusd_s3.budget import Account
+from tusd_s3 import limits
+from tusd_s3.budget import SMALL_BLOCK_BYTES, MemoryBudget
+from tusd_s3.model.chunk import Chunk
 from tusd_s3.ports import BodyEnd
 
 INBOX_KEY: Final = "tusd_s3.inbox"
@@ -20,18 +26,25 @@ INBOX_KEY: Final = "tusd_s3.inbox"
 BUDGET_KEY: Final = "tusd_s3.budget"
 """Key of the lifespan state under which that server finds what bodies are charged to."""
 
+TINY_BYTES: Final = 4 * limits.KIB
+"""For a piece below this no block is begun, and what is left of one is not worth another read."""
+
+_NO_ROOM: Final = memoryview(b"")
+
 
 class Inbox:
     """The body of one request.
 
-    account: what comes in is charged there.
+    budget: what comes in is charged there, and kept in blocks of it.
     resume: called when more is wanted, so that the connection is read.
     """
 
-    def __init__(self, account: Account, resume: Callable[[], None]) -> None:
-        self.account = account
+    def __init__(self, budget: MemoryBudget, resume: Callable[[], None]) -> None:
+        self.account = budget.open()
+        self._budget = budget
         self._resume = resume
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[Chunk] = deque()
+        self._room = _NO_ROOM
         self._end: BodyEnd | None = None
         self._closed = False
         self._waiter: asyncio.Future[None] | None = None
@@ -46,27 +59,40 @@ class Inbox:
         """Whether `read` would answer at once."""
         return bool(self._chunks) or self._end is not None
 
-    def push(self, chunk: bytes) -> None:
-        """The next bytes, as they came."""
+    @property
+    def room_bytes(self) -> int:
+        """How much more is charged already: what is left of the block that was begun."""
+        return len(self._room)
+
+    def push(self, data: Chunk) -> None:
+        """The next bytes, at most one read of them. They are copied: the caller may use the memory
+        again."""
         if self._closed:
             return
-        self.account.charge(len(chunk))
-        self._chunks.append(chunk)
+        self._chunks.append(self._kept(data))
         self._wake()
 
     def end(self, end: BodyEnd) -> None:
         """Nothing more comes. The first end counts."""
         if self._end is None:
             self._end = end
+            self.trim()
             self._wake()
 
     def close(self) -> None:
         """Nobody reads any more: what was not read is dropped."""
         self._closed = True
         self._chunks.clear()
+        self._room = _NO_ROOM
         self.account.close()
 
-    async def read(self) -> bytes | BodyEnd:
+    def trim(self) -> None:
+        """Give back what was charged for bytes that have not come."""
+        room, self._room = len(self._room), _NO_ROOM
+        if room:
+            self.account.release(room)
+
+    async def read(self) -> Chunk | BodyEnd:
         """The next chunk, or how the body ended. Cancelling a call loses no byte."""
         while not self._chunks:
             if self._end is not None:
@@ -78,6 +104,27 @@ class Inbox:
             finally:
                 self._waiter = None
         return self._chunks.popleft()
+
+    def _kept(self, data: Chunk) -> Chunk:
+        size = len(data)
+        if size > len(self._room) and not self._begin_block(size):
+            self.account.charge(size)
+            return bytes(data)
+        taken, self._room = self._room[:size], self._room[size:]
+        taken[:] = data
+        if len(self._room) < TINY_BYTES:
+            self.trim()
+        return taken.toreadonly()
+
+    def _begin_block(self, size: int) -> bool:
+        self.trim()
+        is_small = size <= SMALL_BLOCK_BYTES
+        blocks = self._budget.small_blocks if is_small else self._budget.blocks
+        if size < TINY_BYTES or self._budget.free_bytes < blocks.size:
+            return False
+        self.account.charge(blocks.size)
+        self._room = blocks.take()
+        return True
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

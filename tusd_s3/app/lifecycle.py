@@ -98,7 +98,7 @@ async def assembled(settings: Settings, budget: MemoryBudget) -> AsyncIterator[A
             wait_s=settings.lease_wait,
             outage_s=settings.redis_outage_wait,
         )
-        records = RedisRecords(redis, bulk, settings.redis_key_prefix, leases)
+        records = RedisRecords(redis, bulk, settings.redis_key_prefix, leases, budget.blocks)
         async with records.running():
             objects = S3Objects(s3, s3_options(settings))
             copies = S3Copies(s3.sdk, s3_options(settings), objects.calling)

@@ -150,7 +150,7 @@ class Intake:
                     await writer.start()
                 while True:
                     item = await reader.read()
-                    if isinstance(item, bytes):
+                    if isinstance(item, bytes | memoryview):
                         if writer.offset + len(item) > end_of_upload:
                             raise self._too_long(upload)
                         if digest is not None:
@@ -160,6 +160,7 @@ class Intake:
                         if reader.account.is_asked and writer.is_staging:
                             return StopReason.MEMORY
                         await writer.checkpoint()
+                        reader.trim()
                         reader.account.yielded()
                     else:
                         return item

@@ -41,7 +41,7 @@ async def park(held: Held, records: UploadRecords, objects: Objects, budget: Mem
     upload, name = held.upload, secrets.token_hex(_NAME_BYTES)
     async with budget.loan(upload.tail_bytes):
         tail = await records.read_tail(held)
-        await objects.put_tail(upload.id, name, [tail], len(tail))
+        await objects.put_tail(upload.id, name, tail, upload.tail_bytes)
         del tail
     try:
         await write_recovery(held, records, objects, parked=name)

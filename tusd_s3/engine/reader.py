@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from tusd_s3.budget import Account
+from tusd_s3.model.chunk import Chunk
 from tusd_s3.ports import BodyEnd, BodySource, StopReason
 
 DRAIN_MAX_S = 0.5
@@ -83,7 +84,7 @@ class BodyReader:
         self._task = None
         self._account.on_yield = None
 
-    async def read(self) -> bytes | BodyEnd | StopReason | None:
+    async def read(self) -> Chunk | BodyEnd | StopReason | None:
         """The next chunk; or how the body ended; or why to stop; or None: housekeeping is due."""
         if self._stop_reason is not None:
             return self._stop_reason
@@ -104,6 +105,10 @@ class BodyReader:
             self._waiting = False
         self._moved = True
         return item
+
+    def trim(self) -> None:
+        """See `ports.BodySource`."""
+        self._source.trim()
 
     @property
     def account(self) -> Account:

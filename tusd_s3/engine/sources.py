@@ -152,7 +152,7 @@ class Sources:
                 raise SourceGoneError from error
             try:
                 if held.upload.parked is None:
-                    return await self._records.read_tail(held)
+                    return b"".join(await self._records.read_tail(held))
                 return await self._objects.read_tail(upload_id, held.upload.parked) or b""
             finally:
                 await self._let_go(held)

@@ -29,6 +29,7 @@ from tusd_s3 import errors
 from tusd_s3.budget import Account, MemoryBudget
 from tusd_s3.engine.flight import Flight
 from tusd_s3.engine.multipart import Multipart
+from tusd_s3.model.chunk import Chunk
 from tusd_s3.model.objects import object_attributes
 from tusd_s3.model.upload import Upload, UploadState
 from tusd_s3.planner.cutter import PartCutter, PlannedPart
@@ -79,7 +80,7 @@ class UploadWriter:
         self._concurrent_parts = bench.concurrent_parts
         self._expiry = bench.expiry
         self._attributes = object_attributes(parse_metadata(upload.metadata))
-        self._account = bench.budget.open() if account is None else account
+        self._account = bench.budget.book() if account is None else account
         self._received = 0
         self._flights: deque[Flight] = deque()
         self._multipart = Multipart(
@@ -119,7 +120,7 @@ class UploadWriter:
         """Send what is already a full part: a part parked in the tail by an earlier failure."""
         await self.write(b"")
 
-    async def write(self, chunk: bytes) -> None:
+    async def write(self, chunk: Chunk) -> None:
         """Take a chunk; waits while enough parts are in flight.
 
         Raises the error of a part that could not be stored: stop, and `settle`.
@@ -191,7 +192,7 @@ class UploadWriter:
         if upload.multipart_id is None:
             async with self._budget.loan(upload.tail_bytes):
                 tail = await self._records.read_tail(self._held)
-                await self._put_object([tail])
+                await self._put_object(tail)
             return
         if upload.tail_bytes:
             last = PlannedPart(upload.parts + 1, upload.tail_bytes, (), upload.tail_bytes)
@@ -278,9 +279,9 @@ class UploadWriter:
         # All parts wait for the one multipart upload; cancelling one must not cancel that.
         multipart_id = await asyncio.shield(multipart)
         async with self._budget.loan(part.tail_bytes):
-            chunks: Sequence[bytes] = part.chunks
+            chunks: Sequence[Chunk] = part.chunks
             if part.tail_bytes:
-                chunks = [await self._records.read_tail(self._held), *chunks]
+                chunks = [*await self._records.read_tail(self._held), *chunks]
             return await self._objects.upload_part(
                 self._held.upload.key, multipart_id, part.number, chunks, part.size
             )
@@ -290,12 +291,12 @@ class UploadWriter:
         try:
             async with self._budget.loan(last.tail_bytes):
                 tail = await self._records.read_tail(self._held)
-                await self._put_object([tail, *last.chunks])
+                await self._put_object([*tail, *last.chunks])
         except errors.StorageUnavailable:
             await self._commit((), last.chunks, release=True)
             raise
 
-    async def _put_object(self, chunks: Sequence[bytes]) -> None:
+    async def _put_object(self, chunks: Sequence[Chunk]) -> None:
         length = sum(map(len, chunks))
         if length != self._declared.length:
             raise AssertionError("an object is stored whole or not at all")
@@ -342,7 +343,7 @@ class UploadWriter:
     async def _commit(
         self,
         etags: Sequence[str],
-        tail: Sequence[bytes],
+        tail: Sequence[Chunk],
         *,
         state: UploadState | None = None,
         release: bool = False,

@@ -15,11 +15,13 @@ from typing import Final, Protocol
 
 from crc32c import CRC32CHash
 
+from tusd_s3.model.chunk import Chunk
+
 
 class Hasher(Protocol):
     """What `hashlib` makes."""
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: Chunk, /) -> None:
         """Go on with these bytes."""
         ...
 
@@ -32,7 +34,7 @@ class _Crc32:
     def __init__(self) -> None:
         self._value = 0
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: Chunk, /) -> None:
         self._value = zlib.crc32(data, self._value)
 
     def digest(self) -> bytes:
@@ -84,7 +86,7 @@ class BodyDigest:
         names = ALGORITHMS if algorithm is None else (algorithm,)
         self._hashers = {name: _HASHERS[name]() for name in names}
 
-    def update(self, chunk: bytes) -> None:
+    def update(self, chunk: Chunk) -> None:
         """The body goes on with these bytes."""
         for hasher in self._hashers.values():
             hasher.update(chunk)

@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tusd_s3 import limits
+from tusd_s3.model.chunk import Chunk
 from tusd_s3.model.layout import PartLayout
 
 _SMALL_BYTES = 4 * limits.KIB
@@ -40,7 +41,7 @@ class PlannedPart:
 
     number: int
     tail_bytes: int
-    chunks: tuple[bytes, ...]
+    chunks: tuple[Chunk, ...]
     size: int
 
 
@@ -57,7 +58,7 @@ class PartCutter:
         self._layout = layout
         self._number = parts + 1
         self._tail_bytes = tail_bytes
-        self._fresh: list[bytes] = []
+        self._fresh: list[Chunk] = []
         self._fresh_bytes = 0
         self._size = layout.size_of(self._number)
         self._single = length is not None and length <= layout.first_size_bytes
@@ -72,7 +73,7 @@ class PartCutter:
         """Bytes of the part being filled that are only in memory."""
         return self._fresh_bytes
 
-    def feed(self, chunk: bytes) -> list[PlannedPart]:
+    def feed(self, chunk: Chunk) -> list[PlannedPart]:
         """Take the next chunk (may be empty); the parts that are full now, in order.
 
         An empty chunk matters at the start: a tail may already hold a whole part.
@@ -90,7 +91,7 @@ class PartCutter:
         self._keep(chunk)
         return planned
 
-    def take_tail(self) -> list[bytes]:
+    def take_tail(self) -> list[Chunk]:
         """The fresh chunks, which the caller makes durable as a continuation of the tail."""
         taken, self._fresh = self._fresh, []
         self._tail_bytes += self._fresh_bytes
@@ -105,14 +106,18 @@ class PartCutter:
     def _missing(self) -> int:
         return self._size - self._tail_bytes - self._fresh_bytes
 
-    def _keep(self, chunk: bytes) -> None:
+    def _keep(self, chunk: Chunk) -> None:
         if not chunk:
             return
         self._fresh_bytes += len(chunk)
-        if len(chunk) < _SMALL_BYTES and self._fresh and len(self._fresh[-1]) < _RUN_BYTES:
-            self._fresh[-1] += chunk
-        else:
+        if len(chunk) >= _SMALL_BYTES:
             self._fresh.append(chunk)
+            return
+        run = self._fresh[-1] if self._fresh else b""
+        if isinstance(run, bytes) and 0 < len(run) < _RUN_BYTES:
+            self._fresh[-1] = run + chunk
+        else:
+            self._fresh.append(bytes(chunk))
 
     def _cut(self) -> PlannedPart:
         part = PlannedPart(

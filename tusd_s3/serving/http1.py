@@ -29,6 +29,7 @@ from tusd_s3 import limits
 from tusd_s3.app.body import TRAILERS_KEY
 from tusd_s3.app.inbox import BUDGET_KEY, INBOX_KEY, Inbox
 from tusd_s3.budget import MemoryBudget
+from tusd_s3.model.chunk import Chunk
 from tusd_s3.ports import BodyEnd
 from tusd_s3.protocol import checksum, tus1
 
@@ -116,7 +117,7 @@ async def _run(
         if item is BodyEnd.COMPLETE:
             return await receive()  # says so once, and then waits for the end of the connection
         inbox.account.release(len(item))
-        return {"type": "http.request", "body": item, "more_body": True}
+        return {"type": "http.request", "body": bytes(item), "more_body": True}
 
     try:
         await app(scope, receive_from_inbox, send)
@@ -135,7 +136,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _budget: MemoryBudget | None = None
     _inbox: Inbox | None = None
-    _pieces: list[bytes]
+    _pieces: list[Chunk]
     _body_left = 0
     """Bytes of a body of known length that are still to come."""
 
@@ -154,7 +155,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         inbox = self._inbox
         if inbox is None or self._budget is None or not inbox.is_wanted:
             return UNASKED_MAX_BYTES
-        return self._budget.read_bytes
+        return inbox.room_bytes or self._budget.read_bytes
 
     def connection_lost(self, exc: Exception | None) -> None:
         """No head is due any more; what was read of a body is left for the application."""
@@ -174,8 +175,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         cycle.keep_alive = False
         return True
 
-    def data_received(self, data: bytes) -> None:
-        """Parse, and count what was neither a body nor the end of a head or message."""
+    def data_received(self, data: Chunk) -> None:
+        """Parse, and count what was neither a body nor the end of a head or message. Nothing of
+        `data` is needed any more when it returns."""
         if self._refused:
             return
         self._unset_keepalive_if_required()
@@ -183,7 +185,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._body_left:
             data = self._take_body(data)
         if data:
-            self._feed(data)
+            self._feed(bytes(data))
         self._hand_over()
         self._overhead_bytes = 0 if self._progressed else self._overhead_bytes + len(data)
         if self._overhead_bytes > HEAD_MAX_BYTES:
@@ -191,7 +193,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         elif self._awaits_head and self._overhead_bytes and self._head_timer is None:
             self._arm_head_timer()
 
-    def _take_body(self, data: bytes) -> bytes:
+    def _take_body(self, data: Chunk) -> Chunk:
         """Take bytes of a body of known length, which need no parser; what follows it."""
         self._progressed = True
         size = min(len(data), self._body_left)
@@ -275,7 +277,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._body_left = 0
         if self._budget is not None and (length or chunked):
             self._body_left = 0 if chunked else length
-            self._inbox = Inbox(self._budget.open(), functools.partial(self._resume, self.cycle))
+            resume = functools.partial(self._resume, self.cycle)
+            self._inbox = Inbox(self._budget, resume)
             self.scope[INBOX_KEY] = self._inbox  # type: ignore[typeddict-unknown-key] # ours
 
     def _resume(self, cycle: RequestResponseCycle) -> None:

@@ -38,7 +38,7 @@ class MeasuredReads(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes were read."""
-        self._http.data_received(bytes(_BUFFER[:nbytes]))
+        self._http.data_received(_BUFFER[:nbytes])
 
     def eof_received(self) -> bool | None:
         """See asyncio."""

@@ -28,6 +28,9 @@ class Source:
     async def read(self) -> bytes | BodyEnd:
         return await self._queue.get()
 
+    def trim(self) -> None:
+        """It keeps no room."""
+
 
 def reader_of(source: Source, *, silence_s: float = 60, housekeeping_s: float = 60) -> BodyReader:
     return BodyReader(source, silence_max_s=silence_s, housekeeping_s=housekeeping_s)
@@ -38,7 +41,7 @@ async def collect(reader: BodyReader) -> tuple[bytes, BodyEnd | StopReason]:
     with reader:
         while True:
             item = await reader.read()
-            if isinstance(item, bytes):
+            if isinstance(item, bytes | memoryview):
                 body += item
             elif item is not None:
                 return bytes(body), item

@@ -25,6 +25,7 @@ __all__ = [
     "FAILURES",
     "Client",
     "RedisOptions",
+    "call_script",
     "load_scripts",
     "open_redis",
     "run_script",
@@ -110,9 +111,23 @@ async def with_scripts(client: Client, call: Callable[[], Awaitable[T]]) -> T:
 async def run_script(client: Client, script: Script, keys: Sequence[str], *args: str | int) -> Any:  # noqa: ANN401 - what a script returns is known to its caller only
     """Run one script in one round trip."""
     with translated():
-        return await with_scripts(
-            client, lambda: client.evalsha(script.sha, len(keys), *keys, *args)
-        )
+        return await call_script(client, script, keys, *args)
+
+
+async def call_script(client: Client, script: Script, keys: Sequence[str], *args: str | int) -> Any:  # noqa: ANN401 - as above
+    """The same; raises one of `FAILURES`."""
+
+    async def call() -> Any:  # noqa: ANN401 - as above
+        return await client.evalsha(script.sha, len(keys), *keys, *args)
+
+    if isinstance(client, ClusterClient):
+        return await with_scripts(client, call)
+    try:
+        return await call()
+    except NoScriptError:
+        # With its text, which Redis remembers. `load_scripts` would tell it over some connection
+        # of the pool: when the primary was just replaced, that may still lead to the old one.
+        return await client.eval(script.text, len(keys), *keys, *args)
 
 
 async def run_script_for_each(

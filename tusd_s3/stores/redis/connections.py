@@ -63,6 +63,13 @@ class LeavesReplicas(Cancellable):
             await self.disconnect()
         await super().connect()  # type: ignore[no-untyped-call] # redis-py's
 
+    def write(self, data: bytes) -> None:
+        """Hand over what is to be sent, and do not wait until it is; see `lines`. Raises redis-py's
+        ConnectionError if the connection is known to be gone."""
+        if self._writer is None or self._writer.is_closing():
+            raise RedisConnectionError("the connection was closed")
+        self._writer.write(data)
+
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - redis-py's
         """The next answer; see redis-py. Raises its ConnectionError where it would not be one."""
         try:

@@ -15,11 +15,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 from tusd_s3 import errors, limits
+from tusd_s3.blocks import Blocks
+from tusd_s3.model.chunk import Chunk
 from tusd_s3.model.upload import Upload, UploadId
 from tusd_s3.ports import Changes, Held
 from tusd_s3.stores.redis import scripts, serialize
 from tusd_s3.stores.redis.client import (
     Client,
+    call_script,
     run_script,
     translated,
     with_scripts,
@@ -27,6 +30,7 @@ from tusd_s3.stores.redis.client import (
 from tusd_s3.stores.redis.gate import ByteGate
 from tusd_s3.stores.redis.keys import Keys
 from tusd_s3.stores.redis.leases import LeaseKeeper, LeaseOptions
+from tusd_s3.stores.redis.tails import TailCommand, fetch, store_and_run
 
 logger = logging.getLogger("tusd_s3.records")
 
@@ -55,10 +59,13 @@ class RedisRecords:
     """See `ports.UploadRecords`. Use inside `running()`.
 
     bulk: a client with connections of its own, for tails. Megabytes on their way must not make a
-    renewal wait: a lease that is renewed too late is lost.
+    renewal wait: a lease that is renewed too late is lost. blocks: what tails are read into.
     """
 
-    def __init__(self, client: Client, bulk: Client, prefix: str, options: LeaseOptions) -> None:
+    def __init__(
+        self, client: Client, bulk: Client, prefix: str, options: LeaseOptions, blocks: Blocks
+    ) -> None:
+        self._blocks = blocks
         self._client = client
         self._bulk = bulk
         self._keys = Keys(prefix)
@@ -187,22 +194,23 @@ class RedisRecords:
         keys = self._keys.all_of(before.id)
 
         async def call(*, begins: bool) -> bytes:
+            if not changes.tail:
+                alone: bytes = await call_script(self._client, scripts.COMMIT, keys, *args)
+                return alone
             async with self._gate.passing(sum(map(len, changes.tail))):
                 return await send(begins=begins)
 
         async def send(*, begins: bool) -> bytes:
-            calls = (self._bulk if changes.tail else self._client).pipeline(transaction=False)
-            if changes.tail:
-                key, text = self._keys.tail(before.id, held.token, base), b"".join(changes.tail)
-                if begins:
-                    # With its end from the first moment on: the script may never come to run. If
-                    # the key is there, an earlier try of ours wrote what this one would, or less.
-                    life_ms = max(1, expire_at_ms - int(time.time() * 1000))
-                    calls.set(key, text, px=life_ms, nx=True)
-                else:
-                    calls.setrange(key, append_at, text)
-            calls.evalsha(scripts.COMMIT.sha, len(keys), *keys, *args)
-            answer: bytes = (await calls.execute())[-1]
+            tail, key = changes.tail, self._keys.tail(before.id, held.token, base)
+            command = TailCommand(("SETRANGE", key, append_at), tail)
+            if begins:
+                # With its end from the first moment on: the script may never come to run. If the
+                # key is there, an earlier try of ours wrote what this one would, or less.
+                life_ms = max(1, expire_at_ms - int(time.time() * 1000))
+                command = TailCommand(("SET", key), tail, ("PX", life_ms, "NX"))
+            script = ("EVALSHA", scripts.COMMIT.sha, len(keys), *keys, *args)
+            answer = await store_and_run(self._bulk, command, script)
+            assert isinstance(answer, bytes)
             return answer
 
         begins = bool(changes.tail) and append_at == 0
@@ -219,7 +227,7 @@ class RedisRecords:
         keys = self._keys.all_of(upload.id)
 
         async def call() -> bytes:
-            answer: bytes = await self._client.evalsha(scripts.REBUILD.sha, len(keys), *keys, *args)
+            answer: bytes = await call_script(self._client, scripts.REBUILD, keys, *args)
             return answer
 
         answer = await self._outlast_held(held, call)
@@ -239,18 +247,18 @@ class RedisRecords:
         if release:
             self._keeper.unwatch(held)
 
-    async def read_tail(self, held: Held) -> bytes:
+    async def read_tail(self, held: Held) -> list[Chunk]:
         """See `ports.UploadRecords.read_tail`. Raises StateUnavailable if Redis lost the tail."""
         upload = held.upload
         if upload.tail_bytes == 0:
-            return b""
+            return []
         key = self._keys.tail(upload.id, held.token, upload.parts_bytes)
 
-        async def call() -> object:
-            return await self._bulk.getrange(key, 0, upload.tail_bytes - 1)
+        async def call() -> list[Chunk]:
+            return await fetch(self._bulk, key, upload.tail_bytes, self._blocks)
 
         tail = await self._outlast_held(held, call)
-        if not isinstance(tail, bytes) or len(tail) != upload.tail_bytes:
+        if sum(map(len, tail)) != upload.tail_bytes:
             logger.error("upload %s: Redis lost the tail", upload.id)
             raise errors.StateUnavailable
         return tail

@@ -11,7 +11,7 @@ say so, there is Redis' own `min-replicas-to-write`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
 from typing import Any, Final
@@ -84,9 +84,12 @@ class Sentinels(redis.Sentinel):
 
 
 @asynccontextmanager
-async def to_primary(address: RedisAddress, timeout_s: float) -> AsyncIterator[SentinelPool]:
-    """Connections to the primary of `address`, wherever it goes. Connects lazily to Redis, at once
-    to the sentinels. timeout_s: for connecting to Redis, and for one answer."""
+async def to_primary(
+    address: RedisAddress, timeout_s: float
+) -> AsyncIterator[tuple[SentinelPool, SentinelPool]]:
+    """Connections to the primary of `address`, wherever it goes; besides, one for `Lines`. Connects
+    lazily to Redis, at once to the sentinels. timeout_s: for connecting to Redis, and for one
+    answer."""
     options = options_of(address, timeout_s)
     tls = options.pop("connection_class", None) is redis.SSLConnection
     options.pop("host")
@@ -101,25 +104,24 @@ async def to_primary(address: RedisAddress, timeout_s: float) -> AsyncIterator[S
         for sentinel in sentinels.sentinels:
             sentinel.connection_pool.connection_class = PlainTls if tls else PlainTcp
         stack.push_async_callback(sentinels.aclose)
-        pool = SentinelPool(  # type: ignore[no-untyped-call] # redis-py's
-            address.service,
-            sentinels,
-            connection_class=TlsToPrimary if tls else ToPrimary,
-            max_connections=CONNECTIONS_MAX,
-            timeout=timeout_s,
-            retry=repeats(),
-            retry_on_error=[*BROKEN],
-            **options,
-        )
-        stack.push_async_callback(pool.disconnect)
-        await stack.enter_async_context(_following(pool, sentinels))
-        yield pool
+        options |= {"connection_class": TlsToPrimary if tls else ToPrimary, "timeout": timeout_s}
+        options["retry_on_error"] = [*BROKEN]
+
+        def new_pool(connections_max: int, retry: Retry) -> SentinelPool:
+            bounds = {"max_connections": connections_max, "retry": retry}
+            pool = SentinelPool(address.service, sentinels, **options, **bounds)  # type: ignore[no-untyped-call] # redis-py's
+            stack.push_async_callback(pool.disconnect)
+            return pool
+
+        pools = new_pool(CONNECTIONS_MAX, repeats()), new_pool(1, Retry(NoBackoff(), 0))
+        await stack.enter_async_context(_following(pools, sentinels))
+        yield pools
 
 
 @asynccontextmanager
-async def _following(pool: SentinelPool, sentinels: Sentinels) -> AsyncIterator[None]:
+async def _following(pools: Sequence[SentinelPool], sentinels: Sentinels) -> AsyncIterator[None]:
     tasks = [
-        asyncio.create_task(_heed(sentinel, pool, sentinels), name="tusd-s3 sentinel")
+        asyncio.create_task(_heed(sentinel, pools, sentinels), name="tusd-s3 sentinel")
         for sentinel in sentinels.sentinels
     ]
     try:
@@ -130,7 +132,7 @@ async def _following(pool: SentinelPool, sentinels: Sentinels) -> AsyncIterator[
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _heed(sentinel: redis.Redis, pool: SentinelPool, sentinels: Sentinels) -> None:
+async def _heed(sentinel: redis.Redis, pools: Sequence[SentinelPool], sentinels: Sentinels) -> None:
     """Leave the primary whenever this sentinel names another."""
     while True:
         try:
@@ -140,8 +142,9 @@ async def _heed(sentinel: redis.Redis, pool: SentinelPool, sentinels: Sentinels)
                     message = await channel.get_message(timeout=_LISTEN_TIMEOUT_S)
                     if message is None or not isinstance(message["data"], bytes):
                         continue
-                    if message["data"].split()[:1] == [pool.service_name.encode()]:
+                    if message["data"].split()[:1] == [pools[0].service_name.encode()]:
                         sentinels.prefer(sentinel)  # the others may not know yet
-                        pool.leave()
+                        for pool in pools:
+                            pool.leave()
         except FAILURES:
             await asyncio.sleep(_LISTEN_AGAIN_S)

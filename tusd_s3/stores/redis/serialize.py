@@ -15,6 +15,9 @@ T = TypeVar("T")
 FORMAT = "3"
 """Version of the record's form; a record of another form is not guessed at."""
 
+_FORMAT = FORMAT.encode()
+_STATES = {state.value.encode(): state for state in UploadState}
+
 
 class UnreadableRecordError(ValueError):
     """The hash is not a record of this form."""
@@ -54,38 +57,40 @@ def load(
     A tail that is shorter than the record says was lost by Redis: it is dropped, not trusted.
     Raises UnreadableRecordError.
     """
-    texts = [item.decode() for item in pairs]
-    fields = dict(zip(texts[::2], texts[1::2], strict=True))
+    fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    if fields.get(b"v") != _FORMAT:
+        raise UnreadableRecordError(upload_id)
     try:
-        upload = _load_fields(upload_id, fields)
-        doubtful = upload.state is UploadState.OPEN and fields["checked"] != run.decode()
+        return _load_fields(upload_id, fields, stored_tail_bytes, run)
     except (KeyError, ValueError) as error:
         raise UnreadableRecordError(upload_id) from error
-    if fields["v"] != FORMAT:
-        raise UnreadableRecordError(upload_id)
-    if upload.parked is None and stored_tail_bytes < upload.tail_bytes:
-        upload = replace(upload, tail_bytes=0)
-    return replace(upload, is_doubtful=doubtful)
 
 
-def _load_fields(upload_id: UploadId, fields: dict[str, str]) -> Upload:
+def _load_fields(
+    upload_id: UploadId, fields: dict[bytes, bytes], stored_tail_bytes: int, run: bytes
+) -> Upload:
+    # Each request comes by here: what can be read as bytes is not made a text first.
+    state, tail_bytes = _STATES[fields[b"state"]], int(fields[b"tail"])
+    if not fields[b"parked"] and stored_tail_bytes < tail_bytes:
+        tail_bytes = 0
     return Upload(
         id=upload_id,
-        key=fields["key"],
-        length=int(fields["length"]) if fields["length"] else None,
-        metadata=fields["metadata"],
-        expires_at_s=int(fields["expires"]),
-        layout=PartLayout.parse(fields["layout"]),
-        parts=int(fields["parts"]),
-        tail_bytes=int(fields["tail"]),
-        multipart_id=fields["multipart"] or None,
-        is_starting=fields["starting"] == "1",
-        recovery_stored=fields["recovery"] == "1",
-        is_staged=fields["staged"] == "1",
-        state=UploadState(fields["state"]),
-        parked=fields["parked"] or None,
-        concat=fields.get("concat", ""),
-        join=fields.get("join", ""),
+        key=fields[b"key"].decode(),
+        length=int(fields[b"length"]) if fields[b"length"] else None,
+        metadata=fields[b"metadata"].decode(),
+        expires_at_s=int(fields[b"expires"]),
+        layout=PartLayout.parse(fields[b"layout"].decode()),
+        parts=int(fields[b"parts"]),
+        tail_bytes=tail_bytes,
+        multipart_id=fields[b"multipart"].decode() or None,
+        is_starting=fields[b"starting"] == b"1",
+        recovery_stored=fields[b"recovery"] == b"1",
+        is_staged=fields[b"staged"] == b"1",
+        state=state,
+        parked=fields[b"parked"].decode() or None,
+        concat=fields.get(b"concat", b"").decode(),
+        join=fields.get(b"join", b"").decode(),
+        is_doubtful=state is UploadState.OPEN and fields[b"checked"] != run,
     )
 
 

@@ -4,6 +4,9 @@ All three keep the same promises: a client connects when it is first used; a cal
 connection, no longer than for an answer; a call whose connection broke, or that met a server which
 is no longer the primary, is repeated a few times with growing pauses, and finds the new primary.
 What is still failing then is one of `FAILURES`.
+
+Scripts, which are what requests wait for, share a connection: see `lines`. All else, and everything
+in a cluster, goes over connections that each carry one call at a time.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import hiredis
 import redis.asyncio as redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
@@ -21,10 +25,35 @@ from redis.backoff import NoBackoff
 from tusd_s3.stores.redis.bounds import BROKEN, CONNECTIONS_MAX, options_of, repeats
 from tusd_s3.stores.redis.cluster import ClusterClient
 from tusd_s3.stores.redis.connections import PlainTls, Socket, Tcp, Tls
+from tusd_s3.stores.redis.lines import COMMAND_MAX_BYTES, Lines
 from tusd_s3.stores.redis.sentinels import to_primary
 from tusd_s3.stores.redis.url import Kind, RedisAddress
 
-Client = redis.Redis | ClusterClient
+
+class PrimaryClient(redis.Redis):
+    """redis-py's client of one server, or of the primary that sentinels name, with a line for its
+    scripts."""
+
+    def __init__(self, pool: redis.ConnectionPool, lines: Lines) -> None:
+        super().__init__(connection_pool=pool)
+        self._lines = lines
+
+    async def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401 - redis-py's
+        """See redis-py."""
+        return await self._run("EVALSHA", sha, numkeys, *keys_and_args)
+
+    async def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401 - redis-py's
+        """See redis-py."""
+        return await self._run("EVAL", script, numkeys, *keys_and_args)
+
+    async def _run(self, *words: Any) -> Any:  # noqa: ANN401 - redis-py's
+        command = hiredis.pack_command(words)
+        if len(command) > COMMAND_MAX_BYTES:
+            return await self.execute_command(*words)  # type: ignore[no-untyped-call] # redis-py's
+        return await self._lines.call(command)
+
+
+Client = PrimaryClient | ClusterClient
 """What the stores use. Both take the same calls."""
 
 
@@ -37,13 +66,19 @@ async def connected(address: RedisAddress, timeout_s: float) -> AsyncIterator[Cl
             stack.push_async_callback(cluster.aclose)
             yield cluster
             return
-        pool = (
-            await stack.enter_async_context(to_primary(address, timeout_s))
-            if address.kind is Kind.SENTINEL
-            else _to_server(options_of(address, timeout_s), CONNECTIONS_MAX, repeats())
-        )
-        stack.push_async_callback(pool.disconnect)
-        client = redis.Redis(connection_pool=pool)
+        pool: redis.BlockingConnectionPool
+        for_lines: redis.BlockingConnectionPool
+        if address.kind is Kind.SENTINEL:
+            pool, for_lines = await stack.enter_async_context(to_primary(address, timeout_s))
+        else:
+            options = options_of(address, timeout_s)
+            pool = _to_server(options, CONNECTIONS_MAX, repeats())
+            for_lines = _to_server(options, 1, Retry(NoBackoff(), 0))
+            stack.push_async_callback(pool.disconnect)
+            stack.push_async_callback(for_lines.disconnect)
+        lines = Lines(for_lines)
+        stack.push_async_callback(lines.aclose)
+        client = PrimaryClient(pool, lines)
         stack.push_async_callback(client.aclose)
         yield client
 
@@ -80,9 +115,8 @@ async def subscribed(client: Client, channel: str) -> AsyncIterator[PubSub]:
     may be at another one.
     """
     async with AsyncExitStack() as stack:
-        if isinstance(client, ClusterClient):
-            client = await _one_node(client, stack)
-        listener = await stack.enter_async_context(_Listener(client.connection_pool))
+        one = await _one_node(client, stack) if isinstance(client, ClusterClient) else client
+        listener = await stack.enter_async_context(_Listener(one.connection_pool))
         await listener.subscribe(channel)
         yield listener
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from tusd_s3 import limits
+from tusd_s3.model.chunk import Chunk
 
 _PROGRESS_BYTES = limits.MIB
 """Progress is reported once per so many bytes: often enough for a watchdog, rarely enough to cost
@@ -19,11 +20,11 @@ nothing."""
 class ChunkedBody:
     """`chunks` as a body; `on_progress` is called now and then while they are being taken."""
 
-    def __init__(self, chunks: Sequence[bytes], on_progress: Callable[[], None]) -> None:
+    def __init__(self, chunks: Sequence[Chunk], on_progress: Callable[[], None]) -> None:
         self._chunks = chunks
         self._on_progress = on_progress
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> AsyncIterator[Chunk]:
         pending = 0
         for chunk in self._chunks:
             yield chunk

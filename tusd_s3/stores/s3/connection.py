@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from tusd_s3 import limits
+from tusd_s3.model.chunk import Chunk
 from tusd_s3.stores.s3.answers import Answer, AnswerReader, DisconnectedError, ExchangeError
 
 WRITE_BYTES: Final = 256 * limits.KIB
@@ -31,7 +32,7 @@ class Request:
     bytes. progressed: called now and then while the body moves."""
 
     head: bytes
-    chunks: Sequence[bytes]
+    chunks: Sequence[Chunk]
     size: int
     progressed: Callable[[], None]
 
@@ -193,7 +194,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
 
-def _pieces(chunks: Sequence[bytes]) -> Iterator[bytes | memoryview]:
+def _pieces(chunks: Sequence[Chunk]) -> Iterator[bytes | memoryview]:
     """`chunks`, none of them longer than is written at once."""
     for chunk in chunks:
         if len(chunk) <= WRITE_BYTES:

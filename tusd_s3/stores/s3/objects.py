@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tusd_s3 import errors, limits
+from tusd_s3.model.chunk import Chunk
 from tusd_s3.model.metadata import ObjectAttributes
 from tusd_s3.model.upload import Upload, UploadId, UploadState
 from tusd_s3.ports import Recovered
@@ -59,7 +60,7 @@ class S3Objects:
     async def put_object(
         self,
         key: str,
-        chunks: Sequence[bytes],
+        chunks: Sequence[Chunk],
         size: int,
         attributes: ObjectAttributes,
         *,
@@ -91,7 +92,7 @@ class S3Objects:
         return multipart_id
 
     async def upload_part(
-        self, key: str, multipart_id: str, number: int, chunks: Sequence[bytes], size: int
+        self, key: str, multipart_id: str, number: int, chunks: Sequence[Chunk], size: int
     ) -> str:
         """See `ports.Objects.upload_part`."""
         return await self._sender.upload_part(key, multipart_id, number, chunks, size)
@@ -242,7 +243,7 @@ class S3Objects:
             return None
 
     async def put_tail(
-        self, upload_id: UploadId, name: str, chunks: Sequence[bytes], size: int
+        self, upload_id: UploadId, name: str, chunks: Sequence[Chunk], size: int
     ) -> None:
         """See `ports.Objects.put_tail`."""
         await self.put_object(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tusd_s3.model.chunk import Chunk
 from tusd_s3.stores.s3.route import Route
 from tusd_s3.stores.s3.signing import (
     UNSIGNED_PAYLOAD,
@@ -40,7 +41,7 @@ class Put:
 
     key: str
     params: Mapping[str, Any]
-    chunks: Sequence[bytes]
+    chunks: Sequence[Chunk]
     size: int
 
 

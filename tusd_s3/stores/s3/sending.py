@@ -16,6 +16,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from tusd_s3 import errors
+from tusd_s3.model.chunk import Chunk
 from tusd_s3.stores.s3.body import ChunkedBody
 from tusd_s3.stores.s3.client import ATTEMPTS_MAX, STALL_MARGIN_S, S3Clients, S3Options
 from tusd_s3.stores.s3.direct import stored_etag
@@ -54,14 +55,14 @@ class Sender:
         self._vain_attempts = 0
 
     async def put_object(
-        self, key: str, chunks: Sequence[bytes], size: int, params: Mapping[str, Any]
+        self, key: str, chunks: Sequence[Chunk], size: int, params: Mapping[str, Any]
     ) -> None:
         """Store `size` bytes, the sum of `chunks`, as an object. params: the SDK's, beside key and
         body. Raises errors of ours (`failures`)."""
         await self._send(self._sdk.put_object, Put(key, params, chunks, size))
 
     async def upload_part(
-        self, key: str, multipart_id: str, number: int, chunks: Sequence[bytes], size: int
+        self, key: str, multipart_id: str, number: int, chunks: Sequence[Chunk], size: int
     ) -> str:
         """Store a part; its ETag. Raises errors of ours (`failures`)."""
         params = {"UploadId": multipart_id, "PartNumber": number}

@@ -1,0 +1,117 @@
+"""A body between the HTTP server and the application: nothing lost, nothing counted twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from tests.support.bodies import KIB, MIB
+from tusd_s3.app.inbox import TINY_BYTES, Inbox
+from tusd_s3.budget import READ_MAX_BYTES, SMALL_BLOCK_BYTES, MemoryBudget
+from tusd_s3.model.chunk import Chunk
+from tusd_s3.ports import BodyEnd
+
+
+def budget_of(total: int = 64 * MIB) -> MemoryBudget:
+    return MemoryBudget(total, 5 * MIB)
+
+
+def inbox_of(budget: MemoryBudget | None = None) -> Inbox:
+    return Inbox(budget_of() if budget is None else budget, lambda: None)
+
+
+async def next_chunk(inbox: Inbox) -> Chunk:
+    chunk = await inbox.read()
+    assert not isinstance(chunk, BodyEnd)
+    return chunk
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_what_comes_out_is_what_went_in_and_what_is_charged(seed: int) -> None:
+    rng = random.Random(seed)
+    budget = budget_of()
+    inbox = inbox_of(budget)
+    buffer = bytearray(READ_MAX_BYTES)
+    sent, got, kept = bytearray(), bytearray(), list[Chunk]()
+    for _ in range(60):
+        most = inbox.room_bytes or READ_MAX_BYTES
+        size = rng.choice([1, 100, TINY_BYTES, 20 * KIB, SMALL_BLOCK_BYTES, READ_MAX_BYTES])
+        size = rng.randint(1, min(size, most))
+        buffer[:size] = rng.randbytes(size)
+        sent += buffer[:size]
+        inbox.push(memoryview(buffer)[:size])
+        buffer[:] = bytes(READ_MAX_BYTES)  # whoever read it uses the memory again
+        kept.append(await next_chunk(inbox))
+        assert inbox.account.held_bytes == len(sent) + inbox.room_bytes
+        if rng.random() < 0.1:
+            inbox.trim()
+            assert inbox.account.held_bytes == len(sent)
+    for chunk in kept:
+        got += chunk
+    assert got == sent
+
+
+async def test_the_end_gives_back_what_was_charged_for_bytes_that_did_not_come() -> None:
+    inbox = inbox_of()
+    inbox.push(bytes(100 * KIB))
+    assert inbox.account.held_bytes == READ_MAX_BYTES
+    inbox.end(BodyEnd.COMPLETE)
+    assert inbox.account.held_bytes == 100 * KIB
+    assert len(await next_chunk(inbox)) == 100 * KIB
+    assert await inbox.read() is BodyEnd.COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("size", "charged"),
+    [
+        (1, 1),
+        (TINY_BYTES - 1, TINY_BYTES - 1),
+        (TINY_BYTES, SMALL_BLOCK_BYTES),
+        (SMALL_BLOCK_BYTES, SMALL_BLOCK_BYTES),
+        (SMALL_BLOCK_BYTES + 1, READ_MAX_BYTES),
+        (READ_MAX_BYTES - TINY_BYTES, READ_MAX_BYTES),
+        (READ_MAX_BYTES - TINY_BYTES + 1, READ_MAX_BYTES - TINY_BYTES + 1),
+        (READ_MAX_BYTES, READ_MAX_BYTES),
+    ],
+)
+async def test_a_block_fits_what_comes_at_once(size: int, charged: int) -> None:
+    inbox = inbox_of()
+    inbox.push(bytes(size))
+    assert inbox.account.held_bytes == charged
+
+
+async def test_where_there_is_no_room_for_a_block_only_what_came_is_charged() -> None:
+    budget = budget_of(10 * MIB)
+    budget.book().charge(5 * MIB)
+    inbox = inbox_of(budget)
+    inbox.push(bytes(20 * KIB))
+    assert (inbox.account.held_bytes, inbox.room_bytes) == (20 * KIB, 0)
+
+
+async def test_nothing_is_kept_for_whoever_has_gone() -> None:
+    budget = budget_of()
+    inbox = inbox_of(budget)
+    inbox.push(bytes(MIB // 8))
+    inbox.close()
+    inbox.push(bytes(MIB // 8))
+    assert (budget.used_bytes, budget.blocks.used_count, budget.body_count) == (0, 0, 0)
+
+
+async def test_a_chunk_cannot_be_written_to() -> None:
+    inbox = inbox_of()
+    inbox.push(bytes(100 * KIB))
+    chunk = await next_chunk(inbox)
+    assert isinstance(chunk, memoryview)
+    assert chunk.readonly
+
+
+async def test_a_read_that_was_cancelled_loses_nothing() -> None:
+    inbox = inbox_of()
+    waiting = asyncio.create_task(inbox.read())
+    await asyncio.sleep(0)
+    inbox.push(b"abc")
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert await inbox.read() == b"abc"

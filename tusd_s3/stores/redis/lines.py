@@ -1,0 +1,228 @@
+"""Many calls over one connection at once: a line.
+
+redis-py takes a connection out of its pool for each call, and puts it back; with timers, retries
+and locks that costs several times what the call itself does, and a small request is two calls. On a
+line every call made in one turn of the event loop goes out in the same write, in the order they
+were made; Redis answers in that order, and so the answers find their calls.
+
+The connection itself, with its names, passwords, TLS, sentinels and push messages, what an error
+means and when a server is not the primary stay redis-py's and `connections`'. A line adds:
+
+- *One deadline*: an answer is waited for as long as redis-py would, by one timer, which looks at
+  the oldest call. A server that is silent for so long ends the line, and every call on it.
+- *One end*: whatever breaks the connection fails all calls on it. Each repeats itself over the next
+  line, as often and with the same pauses as redis-py's calls do; see `scripts` on why it may.
+- *Nobody else's cancellation*: a call that was given up before it was written is not sent; the
+  answer to one that was is dropped when it comes.
+
+It is for short commands only: a long one would make all others wait behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from contextlib import suppress
+from typing import Any, Final
+
+import redis.asyncio as redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from tusd_s3 import limits
+from tusd_s3.stores.redis.bounds import BROKEN, FAILURES, repeats
+from tusd_s3.stores.redis.connections import LeavesReplicas
+
+CALLS_MAX: Final = 1024
+"""Calls of one client at once, repeats included; further ones wait, as for a pool's connection.
+Redis does so many scripts in well under a tenth of a second: more would only wait over there."""
+
+COMMAND_MAX_BYTES: Final = 16 * limits.KIB
+"""A longer command is no business of a line: a record with thousands of ETags takes Redis as long
+as hundreds of others. With `CALLS_MAX`, it bounds what waits to be sent to 16 MiB."""
+
+Answer = asyncio.Future[Any]
+
+
+class Lines:
+    """The line of a client: made when it is first needed, and anew after its end."""
+
+    def __init__(self, pool: redis.BlockingConnectionPool) -> None:
+        """pool: of one connection, which is the line's, and tries once to connect it: its calls
+        do the repeating."""
+        self._pool = pool
+        self._line: Line | None = None
+        self._living = set[asyncio.Task[None]]()
+        self._is_closed = False
+        self._places = asyncio.Semaphore(CALLS_MAX)
+        self._retry = repeats()
+
+    async def call(self, command: bytes) -> Any:  # noqa: ANN401 - whatever Redis answers
+        """The answer to one packed command. Raises one of `FAILURES`; unless Redis answered with an
+        error, the command may have been executed, and more than once."""
+        if self._places.locked():
+            await self._wait_for_a_place()
+        else:
+            await self._places.acquire()
+        try:
+            return await self._retry.call_with_retry(lambda: self._send(command), _no_preparation)
+        finally:
+            self._places.release()
+
+    async def aclose(self) -> None:
+        """Fail the calls that wait, and close the connection."""
+        self._is_closed = True
+        if self._line is not None:
+            self._line.end(_closed())
+        await asyncio.gather(*self._living, return_exceptions=True)
+
+    async def _wait_for_a_place(self) -> None:
+        try:
+            async with asyncio.timeout(self._pool.timeout):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise RedisConnectionError("Too many calls wait for Redis.") from error
+
+    def _send(self, command: bytes) -> Answer:
+        line = self._line
+        if line is None or not line.takes_calls():
+            if self._is_closed:
+                raise _closed()
+            line = self._line = Line(self._pool)
+            self._living.add(line.living)
+            line.living.add_done_callback(self._living.discard)
+        return line.send(command)
+
+
+class Line:
+    """One connection, from its making to its end, and the calls on it."""
+
+    def __init__(self, pool: redis.BlockingConnectionPool) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pool = pool
+        self._connection: LeavesReplicas | None = None
+        self._unsent: list[tuple[bytes, Answer]] = []
+        self._sent: deque[tuple[float, Answer]] = deque()  # with the time on the loop's clock
+        self._timer: asyncio.TimerHandle | None = None
+        self._has_ended = False
+        self.living = self._loop.create_task(self._live(), name="tusd-s3 line to Redis")
+
+    def takes_calls(self) -> bool:
+        """Whether it is not over. One to a primary that was replaced ends here and now: what that
+        one still acknowledges is lost."""
+        if self._connection is not None and self._connection.should_reconnect():  # type: ignore[no-untyped-call] # redis-py's
+            self.end(RedisConnectionError("the primary was replaced"))
+        return not self._has_ended
+
+    def send(self, command: bytes) -> Answer:
+        """Have a command go out in this turn of the event loop, or when there is a connection."""
+        if not self._unsent and self._connection is not None:
+            self._loop.call_soon(self._write)
+        answer: Answer = self._loop.create_future()
+        self._unsent.append((command, answer))
+        return answer
+
+    def end(self, error: Exception) -> None:
+        """Fail all calls, close the connection, take no more."""
+        if not self._has_ended:
+            self._fail(error)
+            self.living.cancel()
+
+    async def _live(self) -> None:
+        """Connect, and read answers until something breaks."""
+        try:
+            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call] # redis-py's
+            try:
+                await self._read(connection)
+            finally:
+                with suppress(*FAILURES):
+                    await connection.disconnect(nowait=True)
+                await self._pool.release(connection)
+        except Exception as error:  # whatever it is, calls wait
+            self._fail(error)
+        finally:
+            self._fail(_closed())  # also when the event loop ends the task: nobody waits for ever
+
+    async def _read(self, connection: Any) -> None:  # noqa: ANN401 - redis-py names a base class
+        if connection.should_reconnect():  # the sentinels named another one meanwhile
+            await connection.connect()
+        self._connection = connection
+        self._write()
+        while True:
+            try:
+                # Without a timeout: between calls there is nothing to come. The end of the
+                # connection is noticed then, too, and the next call goes over another one.
+                found = await connection.read_response(timeout=math.inf)
+            except ResponseError as error:
+                found = error
+            if not self._sent:
+                raise RedisConnectionError("an answer came that nobody had asked for")
+            _, answer = self._sent.popleft()
+            if answer.done():
+                continue  # given up
+            if isinstance(found, Exception):
+                answer.set_exception(found)
+            else:
+                answer.set_result(found)
+
+    def _write(self) -> None:
+        going = [(command, answer) for command, answer in self._unsent if not answer.done()]
+        self._unsent.clear()
+        if not going or self._connection is None:
+            return
+        now_s = self._loop.time()
+        self._sent.extend((now_s, answer) for _, answer in going)
+        if self._timer is None:
+            self._timer = self._loop.call_at(now_s + self._timeout_s, self._look)
+        try:
+            self._connection.write(b"".join([command for command, _ in going]))
+        except RedisConnectionError as error:
+            self.end(error)
+
+    def _look(self) -> None:
+        """Whether the oldest call has waited for too long."""
+        self._timer = None
+        if not self._sent:
+            return
+        due_s = self._sent[0][0] + self._timeout_s
+        if due_s > self._loop.time():
+            self._timer = self._loop.call_at(due_s, self._look)
+        else:
+            self.end(RedisTimeoutError("Redis does not answer"))
+
+    @property
+    def _timeout_s(self) -> float:
+        """For an answer; redis-py prolongs it while a service says that it moves the server."""
+        assert self._connection is not None
+        timeout_s = self._connection.socket_timeout
+        assert timeout_s is not None  # see `bounds`
+        return timeout_s
+
+    def _fail(self, error: Exception) -> None:
+        self._has_ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+        answers = [answer for _, answer in (*self._sent, *self._unsent)]
+        self._sent.clear()
+        self._unsent.clear()
+        for answer in answers:
+            if not answer.done():
+                answer.set_exception(_one_more(error))
+
+
+def _one_more(error: Exception) -> Exception:
+    """An error of the same meaning: each call raises one of its own, with its own traceback."""
+    kinds = (kind for kind in BROKEN if isinstance(error, kind))
+    one_more = next(kinds, RedisError)(str(error))
+    one_more.__cause__ = error
+    return one_more
+
+
+def _closed() -> RedisError:
+    return RedisError("the client is closed")  # not a broken connection, which would be repeated
+
+
+async def _no_preparation(_: Exception) -> None:
+    """A line that broke was left already."""
