@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
-from starlette.routing import Route, Router
+from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tusd_s3.app.allocator import give_back_freed_memory
+from tusd_s3.app.allocator import give_back_freed_memory, spare_what_is_there
 from tusd_s3.app.endpoints import Collection, NotFound, Resource
 from tusd_s3.app.inbox import BUDGET_KEY
 from tusd_s3.app.lifecycle import check_stores, draining_on_signals, running
+from tusd_s3.app.paths import Paths
 from tusd_s3.budget import MemoryBudget
 from tusd_s3.config import Settings
 from tusd_s3.engine import Uploads
@@ -59,6 +60,8 @@ class UploadsApp:
             await check_stores(self._settings)
         async with running(self._settings, self._budget) as uploads:
             self._uploads = uploads
+            if self._own_process:
+                spare_what_is_there()
             # Signals belong to whoever owns the process.
             hooks = draining_on_signals(uploads.begin_drain) if self._own_process else nullcontext()
             try:
@@ -75,24 +78,20 @@ class UploadsApp:
             )
         return self._uploads
 
-    def _router(self) -> Router:
+    def _router(self) -> ASGIApp:
         settings = self._settings
         max_bytes = settings.max_upload_bytes
         collection = Collection(
             self._engine, max_bytes, self._budget, settings.base_path, settings.public_url
         )
         resource = Resource(self._engine, max_bytes, self._budget)
-        base = settings.base_path.rstrip("/")
-        paths = {f"{base}/", base or "/"}  # a redirect would make a client send its body twice
-        return Router(
-            routes=[
-                *(Route(path, collection) for path in sorted(paths)),
-                Route(f"{base}/{{upload_id}}", resource),
-            ],
+        other = Router(
             redirect_slashes=False,
             default=NotFound(self._engine, max_bytes, self._budget),
             lifespan=self.lifespan,
         )
+        base = settings.base_path.rstrip("/")
+        return Paths(base, collection=collection, resource=resource, other=other)
 
     def _layers(self, app: ASGIApp) -> ASGIApp:
         settings = self._settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.types import Scope, Send
 
 from tusd_s3.app.body import AsgiBody
+from tusd_s3.protocol.fields import raw_name
 from tusd_s3.protocol.message import Response
 
 
@@ -15,7 +16,7 @@ async def respond(response: Response, scope: Scope, body: AsgiBody, send: Send) 
     at once, and the connection stays open a little longer so that the client gets to read it.
     """
     linger = body.is_pending
-    headers = [(name.lower().encode(), value.encode()) for name, value in response.headers]
+    headers = [(raw_name(name), value.encode("ascii")) for name, value in response.headers]
     if linger and str(scope.get("http_version", "1.1")).startswith("1"):
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ALLOW_METHODS: Final = ("POST", "GET", "HEAD", "PATCH", "DELETE", "OPTIONS")
 
@@ -77,7 +77,7 @@ def with_cors(
         raise ValueError("credentials need a list of origins")
     if not allow_origin:
         return app
-    return CORSMiddleware(
+    cors = CORSMiddleware(
         app,
         allow_origins=tuple(allow_origin),
         allow_methods=ALLOW_METHODS,
@@ -86,3 +86,25 @@ def with_cors(
         expose_headers=(*EXPOSE_HEADERS, *expose_headers),
         max_age=int(max_age_s),
     )
+    return _OnlyWithOrigin(app, cors)
+
+
+class _OnlyWithOrigin:
+    """Starlette's layer for requests that name an origin. The others, of all clients but browsers,
+    need nothing but the word that the answer to a browser would differ."""
+
+    def __init__(self, app: ASGIApp, cors: ASGIApp) -> None:
+        self._app = app
+        self._cors = cors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or any(name == b"origin" for name, _ in scope["headers"]):
+            await self._cors(scope, receive, send)
+            return
+
+        async def send_with_vary(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"vary", b"Origin")]
+            await send(message)
+
+        await self._app(scope, receive, send_with_vary)

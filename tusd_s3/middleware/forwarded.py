@@ -14,7 +14,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tusd_s3.protocol.fields import Fields
-from tusd_s3.protocol.location import parse_forwarded
+from tusd_s3.protocol.location import FORWARDING_NAMES, parse_forwarded
 
 FORWARDED_KEY: Final = "tusd_s3.forwarded"
 """Scope key of the `ForwardedInfo`; None when no trusted proxy said anything usable."""
@@ -30,8 +30,11 @@ class ForwardedMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on; lifespan and websocket scopes are left alone."""
         if scope["type"] == "http":
-            trusted = is_trusted(scope.get("client"), self._trusted)
-            scope[FORWARDED_KEY] = parse_forwarded(Fields(scope["headers"])) if trusted else None
+            headers, info = scope["headers"], None
+            says_something = any(name in FORWARDING_NAMES for name, _ in headers)
+            if says_something and is_trusted(scope.get("client"), self._trusted):
+                info = parse_forwarded(Fields(headers))
+            scope[FORWARDED_KEY] = info
         await self.app(scope, receive, send)
 
 

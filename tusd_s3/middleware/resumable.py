@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
+from typing import Final
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_NAME: Final = b"tus-resumable"
 
 
 class ResumableMiddleware:
@@ -11,7 +14,7 @@ class ResumableMiddleware:
 
     def __init__(self, app: ASGIApp, version: str) -> None:
         self.app = app
-        self._version = version
+        self._version = version.encode("ascii")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on; complete the head of an HTTP response."""
@@ -21,7 +24,9 @@ class ResumableMiddleware:
 
         async def complete(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).setdefault("Tus-Resumable", self._version)
+                headers = message.get("headers", ())
+                if all(name.lower() != _NAME for name, _ in headers):
+                    message["headers"] = [*headers, (_NAME, self._version)]
             await send(message)
 
         await self.app(scope, receive, complete)

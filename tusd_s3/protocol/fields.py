@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from tusd_s3 import limits
 from tusd_s3.errors import HeaderTooLong, InvalidHeader
+
+
+@lru_cache(maxsize=256)  # of the names that the protocol knows; the bound is for hosts' own
+def raw_name(name: str) -> bytes:
+    """The name of a header as ASGI has it."""
+    return name.lower().encode("latin-1")
 
 
 class Fields:
@@ -23,7 +30,7 @@ class Fields:
             self._values.setdefault(name.lower(), []).append(value)
 
     def __contains__(self, name: str) -> bool:
-        return name.lower().encode("latin-1") in self._values
+        return raw_name(name) in self._values
 
     def get(self, name: str, *, max_bytes: int = limits.HEADER_MAX_BYTES) -> str | None:
         """The value of a header that may occur once, without the white space around it.
@@ -32,7 +39,7 @@ class Fields:
         of two lengths counts is a question proxies and servers have answered differently) and
         HeaderTooLong when it is longer than `max_bytes`.
         """
-        values = self._values.get(name.lower().encode("latin-1"))
+        values = self._values.get(raw_name(name))
         if values is None:
             return None
         if len(values) > 1:
@@ -44,5 +51,5 @@ class Fields:
     def get_list(self, name: str) -> str | None:
         """All values of a header that is a list, joined by commas as a proxy may do as well
         (RFC 9110, 5.3). None when the header is absent. The caller bounds the length."""
-        values = self._values.get(name.lower().encode("latin-1"))
+        values = self._values.get(raw_name(name))
         return None if values is None else b", ".join(values).decode("latin-1")

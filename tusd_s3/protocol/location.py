@@ -30,6 +30,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from typing import Final
 from urllib.parse import quote, urlsplit
 
 from tusd_s3 import limits
@@ -73,6 +74,18 @@ class ForwardedInfo:
             raise ValueError("port must be in 1..65535")
         if self.prefix is not None and not _is_path(self.prefix):
             raise ValueError("prefix must be an absolute path without a slash at its end")
+
+
+FORWARDING_NAMES: Final = frozenset(
+    {
+        b"forwarded",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+    }
+)
+"""The headers that `parse_forwarded` looks at, as ASGI names them."""
 
 
 def parse_forwarded(fields: Fields) -> ForwardedInfo | None:

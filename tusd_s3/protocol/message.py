@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tusd_s3.errors import BodyTooLong, LengthConflict
 from tusd_s3.model.checksum import Checksum
@@ -101,6 +102,9 @@ class AppendRequest:
             raise BodyTooLong
 
 
+_is_name = lru_cache(maxsize=256)(is_token)  # responses name the same few headers for ever
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """A whole response: status, headers in the order to send them, body.
@@ -117,7 +121,7 @@ class Response:
         if not 200 <= self.status <= 599:
             raise ValueError("status must be in 200..599")
         for name, value in self.headers:
-            if not is_token(name):
+            if not _is_name(name):
                 raise ValueError("a header name must be a token (RFC 9110, 5.1)")
             if not _VALUE.fullmatch(value):
                 raise ValueError(f"{name} must be printable ASCII (RFC 9110, 5.5)")
