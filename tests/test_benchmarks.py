@@ -91,6 +91,43 @@ def test_the_smoke_run_draws_a_chart(smoke: Path) -> None:
     assert (smoke / f"{RESULTS}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            "stalls --count 2 --size-mib 9",
+            ["HEAD:", "garbage collections:", "beats that came late"],
+        ),
+        (
+            "stalls --count 1 --size-mib 9 --loop asyncio",
+            ["HEAD:", "garbage collections:", "callbacks by their longest CPU time"],
+        ),
+        (
+            "workers --rounds 1 --only head --connections 4",
+            ["2 worker(s)", "connections", "ratio:"],
+        ),
+    ],
+)
+def test_a_closer_look_runs(arguments: str, told: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            *f"benchmarks.micro.{arguments}".split(),
+            "--scratch",
+            str(tmp_path),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [words for words in told if words not in done.stdout] == []
+    assert list(tmp_path.iterdir()) == [], "data is left behind"
+
+
 # --- without running anything ---------------------------------------------------------------------
 
 

@@ -1,5 +1,5 @@
-"""Runs by command, `python -m tests.campaign` and `python -m tests.fuzz`, clear up after themselves
-however they end."""
+"""Runs by command, `python -m tests.campaign` and others, clear up after themselves however they
+end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("arguments", ["campaign --minutes 5", "fuzz --inputs 500"])
+@pytest.mark.parametrize("arguments", ["campaign --minutes 5", "fuzz --inputs 500", "costs"])
 def test_a_run_that_is_ended_leaves_nothing_on_the_disk(arguments: str, tmp_path: Path) -> None:
     """Twice in a row, as `timeout` does it."""
     data = tmp_path / "data"

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -67,6 +67,7 @@ class ServerProcess:
 
     options: further command-line options, without dashes (`{"max-size": "1MiB"}`).
     expect_traceback: whether a traceback in the log is what the test provokes; else it fails it.
+    module: what the interpreter runs, and its own arguments, before those of the command.
     """
 
     stores: StoreSettings
@@ -74,6 +75,7 @@ class ServerProcess:
     options: Mapping[str, str] = field(default_factory=dict)
     base_path: str = "/files/"
     expect_traceback: bool = False
+    module: Sequence[str] = ("tusd_s3",)
     port: int = field(init=False, default=0)
     _process: subprocess.Popen[bytes] | None = field(init=False, default=None)
 
@@ -179,7 +181,7 @@ class ServerProcess:
             "log-level": "debug",
             **self.options,
         }
-        command = [sys.executable, "-m", "tusd_s3", "serve"]
+        command = [sys.executable, "-m", *self.module, "serve"]
         for name, value in options.items():
             command += [f"--{name}"] if value == SWITCH else [f"--{name}", value]
         return command

@@ -1,0 +1,1 @@
+"""What requests cost, counted and not timed, so that no other work on the machine changes it."""
