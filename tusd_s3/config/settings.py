@@ -183,7 +183,7 @@ class Settings(BaseSettings):
     memory_budget: SizeBytes = _setting(
         _HTTP, "SIZE", 256 * limits.MIB,
         "Bytes of bodies that one worker holds at most; when they are spent, clients are made to "
-        "wait. At least two parts. Other memory of a worker comes to about 100MiB, and to 120MiB under load.",
+        "wait. At least two parts. Other memory of a worker comes to at most about 120MiB.",
         ge=2 * limits.S3_PART_SIZE_MIN_BYTES,
     )  # fmt: skip
 

@@ -1,8 +1,8 @@
 """A bound on the bytes of tails that are on their way to Redis at once.
 
-Hundreds of uploads may have to give up their memory in the same moment, each over a connection that
-holds what the network does not take at once; in a cluster, a tail is joined and packed on its way and
-so in memory three times. The way out of a shortage must not be paved with memory.
+Hundreds of uploads may have to give up their memory in the same moment, each over a connection
+that holds what the network does not take at once; in a cluster, a tail is joined and packed on its
+way and so in memory three times. The way out of a shortage must not be paved with memory.
 """
 
 from __future__ import annotations
