@@ -28,9 +28,9 @@ _BACKOFF_BASE_S: Final = 0.02
 _BACKOFF_CAP_S: Final = 0.5
 
 CONNECTIONS_MAX: Final = 64
-"""Connections of one client, beside the one that scripts share (see `lines`). A call takes one for
-its round trip, so this many calls run at once; further ones wait in line. In a cluster: this many
-to each node."""
+"""Connections of one client, and as many lines (see `lines`). A call takes a connection for its
+round trip, so this many calls run at once; further ones wait in line. In a cluster: this many to
+each node."""
 
 
 def options_of(address: RedisAddress, timeout_s: float) -> dict[str, Any]:

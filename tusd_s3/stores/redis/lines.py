@@ -1,9 +1,11 @@
-"""Many calls over one connection at once: a line.
+"""Many calls over a connection at once: a line.
 
 redis-py takes a connection out of its pool for each call, and puts it back; with timers, retries
 and locks that costs several times what the call itself does, and a small request is two calls. On a
 line every call made in one turn of the event loop goes out in the same write, in the order they
-were made; Redis answers in that order, and so the answers find their calls.
+were made; Redis answers in that order, and so the answers find their calls. The calls of the next
+turn go over another line if those have not been answered yet: what hangs in one connection stops
+nobody else.
 
 The connection itself, with its names, passwords, TLS, sentinels and push messages, what an error
 means and when a server is not the primary stay redis-py's and `connections`'. A line adds:
@@ -47,13 +49,16 @@ Answer = asyncio.Future[Any]
 
 
 class Lines:
-    """The line of a client: made when it is first needed, and anew after its end."""
+    """The lines of a client: made when they are needed, at most as many as `pool` has connections.
+
+    pool: of connections for lines alone. It tries once to connect them: their calls do the
+    repeating.
+    """
 
     def __init__(self, pool: redis.BlockingConnectionPool) -> None:
-        """pool: of one connection, which is the line's, and tries once to connect it: its calls
-        do the repeating."""
         self._pool = pool
-        self._line: Line | None = None
+        self._lines: list[Line] = []
+        self._of_this_turn: Line | None = None
         self._living = set[asyncio.Task[None]]()
         self._is_closed = False
         self._places = asyncio.Semaphore(CALLS_MAX)
@@ -72,10 +77,10 @@ class Lines:
             self._places.release()
 
     async def aclose(self) -> None:
-        """Fail the calls that wait, and close the connection."""
+        """Fail the calls that wait, and close the connections."""
         self._is_closed = True
-        if self._line is not None:
-            self._line.end(_closed())
+        for line in self._lines:
+            line.end(_closed())
         await asyncio.gather(*self._living, return_exceptions=True)
 
     async def _wait_for_a_place(self) -> None:
@@ -86,14 +91,31 @@ class Lines:
             raise RedisConnectionError("Too many calls wait for Redis.") from error
 
     def _send(self, command: bytes) -> Answer:
-        line = self._line
+        if self._is_closed:
+            raise _closed()
+        line = self._of_this_turn
         if line is None or not line.takes_calls():
-            if self._is_closed:
-                raise _closed()
-            line = self._line = Line(self._pool)
-            self._living.add(line.living)
-            line.living.add_done_callback(self._living.discard)
+            line = self._of_this_turn = self._free_line()
+            asyncio.get_running_loop().call_soon(self._end_turn)
         return line.send(command)
+
+    def _end_turn(self) -> None:
+        self._of_this_turn = None
+
+    def _free_line(self) -> Line:
+        """One that nobody waits on; if there can be no further one, that with the fewest calls."""
+        self._lines = [line for line in self._lines if line.takes_calls()]
+        free = next((line for line in self._lines if line.waiting_count == 0), None)
+        if free is None and len(self._lines) < self._pool.max_connections:
+            return self._new_line()
+        return free or min(self._lines, key=lambda line: line.waiting_count)
+
+    def _new_line(self) -> Line:
+        line = Line(self._pool)
+        self._lines.append(line)
+        self._living.add(line.living)
+        line.living.add_done_callback(self._living.discard)
+        return line
 
 
 class Line:
@@ -108,6 +130,11 @@ class Line:
         self._timer: asyncio.TimerHandle | None = None
         self._has_ended = False
         self.living = self._loop.create_task(self._live(), name="tusd-s3 line to Redis")
+
+    @property
+    def waiting_count(self) -> int:
+        """Calls that have not been answered."""
+        return len(self._sent) + len(self._unsent)
 
     def takes_calls(self) -> bool:
         """Whether it is not over. One to a primary that was replaced ends here and now: what that

@@ -107,13 +107,13 @@ async def to_primary(
         options |= {"connection_class": TlsToPrimary if tls else ToPrimary, "timeout": timeout_s}
         options["retry_on_error"] = [*BROKEN]
 
-        def new_pool(connections_max: int, retry: Retry) -> SentinelPool:
-            bounds = {"max_connections": connections_max, "retry": retry}
+        def new_pool(retry: Retry) -> SentinelPool:
+            bounds = {"max_connections": CONNECTIONS_MAX, "retry": retry}
             pool = SentinelPool(address.service, sentinels, **options, **bounds)  # type: ignore[no-untyped-call] # redis-py's
             stack.push_async_callback(pool.disconnect)
             return pool
 
-        pools = new_pool(CONNECTIONS_MAX, repeats()), new_pool(1, Retry(NoBackoff(), 0))
+        pools = new_pool(repeats()), new_pool(Retry(NoBackoff(), 0))
         await stack.enter_async_context(_following(pools, sentinels))
         yield pools
 

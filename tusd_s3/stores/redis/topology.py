@@ -73,7 +73,7 @@ async def connected(address: RedisAddress, timeout_s: float) -> AsyncIterator[Cl
         else:
             options = options_of(address, timeout_s)
             pool = _to_server(options, CONNECTIONS_MAX, repeats())
-            for_lines = _to_server(options, 1, Retry(NoBackoff(), 0))
+            for_lines = _to_server(options, CONNECTIONS_MAX, Retry(NoBackoff(), 0))
             stack.push_async_callback(pool.disconnect)
             stack.push_async_callback(for_lines.disconnect)
         lines = Lines(for_lines)
