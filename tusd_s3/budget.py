@@ -275,10 +275,10 @@ class MemoryBudget:
     # --- who gets what ------------------------------------------------------------------------
 
     def _room_for_free_blocks(self) -> int:
-        return self._total - self._used - self.small_blocks.free_bytes
+        return self.free_bytes + self._reserve - self.small_blocks.free_bytes
 
     def _room_for_free_small_blocks(self) -> int:
-        return self._total - self._used - self.blocks.free_bytes
+        return self.free_bytes + self._reserve - self.blocks.free_bytes
 
     def _may_lend(self, size: int) -> bool:
         if self._used + size <= self._total:

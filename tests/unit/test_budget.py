@@ -78,6 +78,22 @@ async def test_bodies_that_are_open_leave_room_for_what_they_take_beside_their_b
     assert budget.free_bytes == free
 
 
+async def test_free_blocks_are_kept_only_in_what_nobody_has() -> None:
+    budget = budget_of(64 * MIB)
+    taken = [budget.blocks.take() for _ in range(32)] + [
+        budget.small_blocks.take() for _ in range(64)
+    ]
+    other = budget.book()
+    other.charge(64 * MIB - 6 * MIB)
+    bodies = [budget.open() for _ in range(2 * MIB // BODY_BYTES)]
+    taken.clear()
+    assert 3 * MIB < budget.blocks.free_bytes + budget.small_blocks.free_bytes <= 4 * MIB
+    other.charge(4 * MIB)
+    async with budget.loan(1):
+        assert budget.blocks.free_bytes == budget.small_blocks.free_bytes == 0
+    assert bodies
+
+
 async def test_however_many_bodies_there_are_they_leave_room_for_a_part() -> None:
     smallest, larger = budget_of(2 * PART), budget_of(4 * PART)
     for budget in (smallest, larger):
