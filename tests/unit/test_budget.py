@@ -85,9 +85,9 @@ async def test_free_blocks_are_kept_only_in_what_nobody_has() -> None:
     ]
     other = budget.book()
     other.charge(64 * MIB - 6 * MIB)
-    bodies = [budget.open() for _ in range(2 * MIB // BODY_BYTES)]
+    bodies = [budget.open() for _ in range(2 * MIB // BODY_BYTES)]  # of the 6 MiB, 2 are theirs
     taken.clear()
-    assert 3 * MIB < budget.blocks.free_bytes + budget.small_blocks.free_bytes <= 4 * MIB
+    assert 3.9 * MIB < budget.blocks.free_bytes + budget.small_blocks.free_bytes <= 4 * MIB
     other.charge(4 * MIB)
     async with budget.loan(1):
         assert budget.blocks.free_bytes == budget.small_blocks.free_bytes == 0
