@@ -42,7 +42,7 @@ read again, a body waits for its turn; so a little is enough, and a thousand of 
 
 BODY_BYTES: Final = 48 * limits.KIB
 """What a request with a body takes beside its bytes, roughly: its connection, its head, its tasks,
-and what is left between small pieces. A thousand of them are 47 MiB, which bodies then have less."""
+and what is left between small pieces. A thousand are 47 MiB, which the bodies then have less."""
 
 IDLE_S: Final = 0.25
 """An account that was not fed for so long is idle. A mobile network makes longer pauses, but what
