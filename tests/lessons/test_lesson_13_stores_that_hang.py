@@ -16,7 +16,7 @@ from tests.support.s3_proxy import S3Proxy
 from tests.support.server import StoreSettings
 from tests.support.stores import Bucket, RedisView
 from tests.support.tus import TUS, id_of, patch_headers
-from tests.support.waiting import Stopwatch
+from tests.support.waiting import Stopwatch, eventually
 from tests.support.world import World
 
 LENGTH = 2 * PART_BYTES
@@ -99,8 +99,9 @@ def test_lesson_13_a_hanging_redis_stops_only_those_who_need_it(
         patient.client.begin_patch(stuck, 0, BODY[:1000], declared=1000) as first,
         patient.client.connect() as second,
     ):
+        hold.wait_until_reached()  # so that the two do not go out in one write
         second.send_head("HEAD", asked, TUS)
-        hold.wait_until_reached()
+        eventually(lambda: rule.hits == 2, what="both are held")
         assert_others_go_on(patient, other)
         assert rule.hits == 2
         redis_proxy.rules.clear()
