@@ -243,10 +243,9 @@ def main(arguments: Sequence[str]) -> int:
     if loop_name == "asyncio":
         sys.modules["uvloop"] = None  # type: ignore[assignment] # to uvicorn, it is not installed
         time_callbacks(seen)
-    # Only now: they look for uvloop.
-    from uvicorn import Server  # noqa: PLC0415
+    from uvicorn import Server  # noqa: PLC0415 - only now: it looks for uvloop
 
-    from tusd_s3 import cli  # noqa: PLC0415
+    from tusd_s3 import cli  # noqa: PLC0415 - as above
 
     collections = Collections(seen)
     gc.callbacks.append(collections)

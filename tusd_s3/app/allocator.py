@@ -38,8 +38,8 @@ def give_back_freed_memory() -> None:
 def spare_what_is_there() -> None:
     """Keep the garbage collector from what has been loaded so far, for ever.
 
-    The libraries are a hundred thousand objects that stay. To look through them takes 80 ms, in
-    which nothing else happens, again and again.
+    The libraries are a hundred thousand objects that stay. To look through them takes longer than
+    most requests, again and again, and nothing else happens meanwhile.
     """
     gc.collect()
     gc.freeze()
