@@ -86,3 +86,14 @@ async def test_a_script_that_fails_is_told(client: Client, key: str) -> None:
     with pytest.raises(ResponseError):
         await store_and_run(client, TailCommand(("SET", key), [b"abc"]), ("EVAL", "nonsense(", 0))
     assert b"".join(await fetch(client, key, 3, blocks())) == b"abc"
+
+
+async def test_what_comes_behind_a_refusal_is_read(client: Client, key: str) -> None:
+    """Otherwise the next call would find it; redis-py leaves such a connection if it notices."""
+    other = f"{key}:list"
+    await client.rpush(other, "x")
+    command, connection_id = TailCommand(("SET", key), [b"abc"]), ("CLIENT", "ID")
+    before = await store_and_run(client, command, connection_id)
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await store_and_run(client, TailCommand(("SETRANGE", other, 0), [b"abc"]), connection_id)
+    assert await store_and_run(client, command, connection_id) == before
