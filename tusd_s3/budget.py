@@ -36,6 +36,10 @@ room is given away."""
 SMALL_BLOCK_BYTES: Final = 64 * limits.KIB
 """What a body is given that sends little at once."""
 
+LARGE_BLOCK_BYTES: Final = limits.MIB
+"""What a body is read straight into that comes faster than it is read, where there is room: what
+a read costs is for the most part the same however long it is."""
+
 READ_MIN_BYTES: Final = 512
 """What is read where there is no room: several may have been told of the same room. Before it is
 read again, a body waits for its turn; so a little is enough, and a thousand of them are nothing."""
@@ -146,7 +150,8 @@ class MemoryBudget:
     """Of one process.
 
     total_bytes: bytes of bodies and loans together. reserve_bytes: what bodies leave for loans.
-    blocks, small_blocks: memory for bodies; what is not charged now may be kept for later.
+    small_blocks, blocks, large_blocks: memory for bodies; what is not charged now may be kept for
+    later.
     """
 
     def __init__(self, total_bytes: int, reserve_bytes: int) -> None:
@@ -166,8 +171,10 @@ class MemoryBudget:
         self.body_count = 0
         self.moving_bytes = 0
         self.asked_count = 0
-        self.blocks = Blocks(READ_MAX_BYTES, self._room_for_free_blocks)
-        self.small_blocks = Blocks(SMALL_BLOCK_BYTES, self._room_for_free_small_blocks)
+        self._all_blocks: list[Blocks] = []
+        self.small_blocks = self._blocks_of(SMALL_BLOCK_BYTES)
+        self.blocks = self._blocks_of(READ_MAX_BYTES)
+        self.large_blocks = self._blocks_of(LARGE_BLOCK_BYTES)
 
     @property
     def used_bytes(self) -> int:
@@ -274,11 +281,14 @@ class MemoryBudget:
 
     # --- who gets what ------------------------------------------------------------------------
 
-    def _room_for_free_blocks(self) -> int:
-        return self.free_bytes + self._reserve - self.small_blocks.free_bytes
+    def _blocks_of(self, size: int) -> Blocks:
+        blocks = Blocks(size, lambda: self._room_for_free(blocks))
+        self._all_blocks.append(blocks)
+        return blocks
 
-    def _room_for_free_small_blocks(self) -> int:
-        return self.free_bytes + self._reserve - self.blocks.free_bytes
+    def _room_for_free(self, blocks: Blocks) -> int:
+        others = sum(each.free_bytes for each in self._all_blocks if each is not blocks)
+        return self.free_bytes + self._reserve - others
 
     def _may_lend(self, size: int) -> bool:
         if self._used + size <= self._total:
@@ -289,8 +299,8 @@ class MemoryBudget:
     def _lend(self, size: int) -> None:
         self._lent += size
         self.take(size)
-        self.blocks.trim()
-        self.small_blocks.trim()
+        for blocks in self._all_blocks:
+            blocks.trim()
 
     def advance(self) -> None:
         """Grant what can be granted: loans first, which free what waits for them."""

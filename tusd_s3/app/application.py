@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tusd_s3.app.allocator import give_back_freed_memory, spare_what_is_there
 from tusd_s3.app.endpoints import Collection, NotFound, Resource
-from tusd_s3.app.inbox import BUDGET_KEY
+from tusd_s3.app.inbox import BUDGET_KEY, PACE_KEY
 from tusd_s3.app.lifecycle import check_stores, draining_on_signals, running
 from tusd_s3.app.paths import Paths
 from tusd_s3.budget import MemoryBudget
@@ -19,6 +19,7 @@ from tusd_s3.engine import Uploads
 from tusd_s3.middleware.cors import with_cors
 from tusd_s3.middleware.forwarded import ForwardedMiddleware
 from tusd_s3.middleware.resumable import ResumableMiddleware
+from tusd_s3.pace import Pace
 from tusd_s3.protocol import tus1
 
 
@@ -38,6 +39,7 @@ class UploadsApp:
         self._own_process = own_process
         self._uploads: Uploads | None = None
         self._budget = MemoryBudget(settings.memory_budget, settings.s3_part_size)
+        self._pace = Pace()
         self._app = self._layers(self._router())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +60,7 @@ class UploadsApp:
             # The command has checked already, once for all its workers. One that is restarted
             # later must come up even while a store is away.
             await check_stores(self._settings)
-        async with running(self._settings, self._budget) as uploads:
+        async with running(self._settings, self._budget, self._pace) as uploads:
             self._uploads = uploads
             if self._own_process:
                 spare_what_is_there()
@@ -66,7 +68,7 @@ class UploadsApp:
             hooks = draining_on_signals(uploads.begin_drain) if self._own_process else nullcontext()
             try:
                 with hooks:
-                    yield {BUDGET_KEY: self._budget}
+                    yield {BUDGET_KEY: self._budget, PACE_KEY: self._pace}
             finally:
                 self._uploads = None
 

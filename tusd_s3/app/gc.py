@@ -13,6 +13,7 @@ from tusd_s3.config import Settings
 from tusd_s3.engine.chores import Chore, Crew, Journal, Outcome
 from tusd_s3.engine.janitor import JanitorOptions
 from tusd_s3.engine.sweep import no_rest
+from tusd_s3.pace import Pace
 
 JOURNAL_SHOWN_MAX: Final = 20
 """Lines about what failed; the last one tells how many more there are."""
@@ -28,7 +29,7 @@ async def collect_garbage(
     """
     await check_stores(settings)
     budget = MemoryBudget(settings.memory_budget, settings.s3_part_size)
-    async with assembled(settings, budget) as parts:
+    async with assembled(settings, budget, Pace()) as parts:
         run = _Run(parts, janitor_options(settings), tell, dry_run=dry_run)
         await run.do_everything()
         verb = "to do" if dry_run else "done"

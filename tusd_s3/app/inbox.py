@@ -5,7 +5,8 @@ off the socket, and the connection is read only while somebody waits for more.
 
 What comes is packed into blocks, one after the other, of a size that fits how much comes at once;
 tiny pieces are bytes of their own. A block is charged as a whole when it is begun, and what is left
-of it is given back when the body makes a pause or ends.
+of it is given back when the body makes a pause or ends. A body that comes faster than it is read is
+read straight into its block: nothing is copied then but by the kernel.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from collections.abc import Callable
 from typing import Final
 
 from tusd_s3 import limits
-from tusd_s3.budget import SMALL_BLOCK_BYTES, MemoryBudget
+from tusd_s3.blocks import Blocks
+from tusd_s3.budget import READ_MAX_BYTES, SMALL_BLOCK_BYTES, MemoryBudget
 from tusd_s3.model.chunk import Chunk
 from tusd_s3.ports import BodyEnd
 
@@ -25,6 +27,9 @@ INBOX_KEY: Final = "tusd_s3.inbox"
 
 BUDGET_KEY: Final = "tusd_s3.budget"
 """Key of the lifespan state under which that server finds what bodies are charged to."""
+
+PACE_KEY: Final = "tusd_s3.pace"
+"""The same for what says when much may be read."""
 
 TINY_BYTES: Final = 4 * limits.KIB
 """For a piece below this no block is begun, and what is left of one is not worth another read."""
@@ -45,6 +50,7 @@ class Inbox:
         self._resume = resume
         self._chunks: deque[Chunk] = deque()
         self._room = _NO_ROOM
+        self._is_fast = False
         self._end: BodyEnd | None = None
         self._closed = False
         self._waiter: asyncio.Future[None] | None = None
@@ -53,6 +59,11 @@ class Inbox:
     def is_wanted(self) -> bool:
         """Whether somebody waits for more."""
         return self._waiter is not None and not self._waiter.done()
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether more comes at once than is read at once."""
+        return self._is_fast
 
     @property
     def has_some(self) -> bool:
@@ -69,7 +80,24 @@ class Inbox:
         again."""
         if self._closed:
             return
+        self._is_fast = len(data) >= READ_MAX_BYTES
         self._chunks.append(self._kept(data))
+        self._wake()
+
+    def buffer(self, most: int) -> memoryview | None:
+        """Where the next bytes may be read to, `most` of them; how many they were, `filled` must
+        be told. None where `push` is the better way: nobody waits, little comes, or there is no
+        room for a block."""
+        if not self._is_fast or not self.is_wanted:
+            return None
+        if not self._room and not self._begin_large_block(most):
+            return None
+        return self._room[:most]
+
+    def filled(self, size: int) -> None:
+        """So many bytes were read into `buffer`, which was not shorter."""
+        self._is_fast = size >= min(SMALL_BLOCK_BYTES, len(self._room))
+        self._chunks.append(self._taken(size))
         self._wake()
 
     def end(self, end: BodyEnd) -> None:
@@ -110,17 +138,32 @@ class Inbox:
         if size > len(self._room) and not self._begin_block(size):
             self.account.charge(size)
             return bytes(data)
+        self._room[:size] = data
+        return self._taken(size)
+
+    def _taken(self, size: int) -> memoryview:
+        """The first bytes of the room, which hold something now."""
         taken, self._room = self._room[:size], self._room[size:]
-        taken[:] = data
         if len(self._room) < TINY_BYTES:
             self.trim()
         return taken.toreadonly()
 
     def _begin_block(self, size: int) -> bool:
-        self.trim()
+        """One that holds `size` bytes, if that is worth it and there is room."""
         is_small = size <= SMALL_BLOCK_BYTES
         blocks = self._budget.small_blocks if is_small else self._budget.blocks
-        if size < TINY_BYTES or self._budget.free_bytes < blocks.size:
+        return size >= TINY_BYTES and self._begin(blocks)
+
+    def _begin_large_block(self, most: int) -> bool:
+        """One for a body that comes fast and has `most` bytes left."""
+        is_large = most > self._budget.blocks.size
+        return (is_large and self._begin(self._budget.large_blocks)) or self._begin(
+            self._budget.blocks
+        )
+
+    def _begin(self, blocks: Blocks) -> bool:
+        self.trim()
+        if self._budget.free_bytes < blocks.size:
             return False
         self.account.charge(blocks.size)
         self._room = blocks.take()

@@ -18,6 +18,7 @@ from tusd_s3.engine import EngineOptions, Uploads
 from tusd_s3.engine.janitor import Janitor, JanitorOptions
 from tusd_s3.engine.leftovers import LeftoverSweep
 from tusd_s3.engine.sweep import Between, RecordSweep, SweepOptions
+from tusd_s3.pace import Pace
 from tusd_s3.planner.choose import LayoutPolicy
 from tusd_s3.ports import Objects
 from tusd_s3.ports_cleanup import Housekeeping, Leftovers
@@ -72,10 +73,10 @@ class Assembly:
 
 
 @asynccontextmanager
-async def running(settings: Settings, budget: MemoryBudget) -> AsyncIterator[Uploads]:
+async def running(settings: Settings, budget: MemoryBudget, pace: Pace) -> AsyncIterator[Uploads]:
     """A working engine for the time of the block, cleaning up in the background; at the block's
     end all that arrived is recorded."""
-    async with assembled(settings, budget) as parts:
+    async with assembled(settings, budget, pace) as parts:
         janitor = Janitor(parts.housekeeping, parts.sweeps, janitor_options(settings))
         cleaning = asyncio.create_task(janitor.work_forever(), name="tusd-s3 janitor")
         try:
@@ -86,12 +87,14 @@ async def running(settings: Settings, budget: MemoryBudget) -> AsyncIterator[Upl
 
 
 @asynccontextmanager
-async def assembled(settings: Settings, budget: MemoryBudget) -> AsyncIterator[Assembly]:
+async def assembled(
+    settings: Settings, budget: MemoryBudget, pace: Pace
+) -> AsyncIterator[Assembly]:
     """A working engine for the time of the block; at its end all that arrived is recorded."""
     async with (
         open_redis(redis_options(settings)) as redis,
         open_redis(redis_options(settings)) as bulk,
-        open_s3(s3_options(settings)) as s3,
+        open_s3(s3_options(settings), pace) as s3,
     ):
         leases = LeaseOptions(
             ttl_s=settings.lease_ttl,

@@ -47,6 +47,7 @@ class Flight:
         raise error
 
     def _drop_chunks(self, _: asyncio.Task[str]) -> None:
+        # In this order: memory that is free before there is room for it goes back to the system.
+        self._account.sent(self._charged, is_stored=self.is_landed)
         if self.is_landed:
             self.chunks = ()
-        self._account.sent(self._charged, is_stored=self.is_landed)

@@ -27,9 +27,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tusd_s3 import limits
 from tusd_s3.app.body import TRAILERS_KEY
-from tusd_s3.app.inbox import BUDGET_KEY, INBOX_KEY, Inbox
-from tusd_s3.budget import MemoryBudget
+from tusd_s3.app.inbox import BUDGET_KEY, INBOX_KEY, PACE_KEY, Inbox
+from tusd_s3.budget import LARGE_BLOCK_BYTES, MemoryBudget
 from tusd_s3.model.chunk import Chunk
+from tusd_s3.pace import Pace
 from tusd_s3.ports import BodyEnd
 from tusd_s3.protocol import checksum, tus1
 
@@ -135,6 +136,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _refused = False
     _head_timer: asyncio.TimerHandle | None = None
     _budget: MemoryBudget | None = None
+    _pace: Pace
     _inbox: Inbox | None = None
     _pieces: list[Chunk]
     _body_left = 0
@@ -145,6 +147,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.transport = cast("asyncio.Transport", _Transport(transport))
         self._budget = self.app_state.get(BUDGET_KEY)
+        self._pace = self.app_state.get(PACE_KEY) or Pace()
         self.app = functools.partial(_run, self.app)
         self._pieces = []
         self._arm_head_timer()
@@ -193,16 +196,35 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         elif self._awaits_head and self._overhead_bytes and self._head_timer is None:
             self._arm_head_timer()
 
+    def body_buffer(self) -> memoryview | None:
+        """Where bytes may be read to of which all belong to a body; `body_received` is told then.
+        None: what is read is for `data_received`."""
+        if not self._body_left or self._inbox is None or self._refused:
+            return None
+        return self._inbox.buffer(self._body_left)
+
+    def body_received(self, nbytes: int) -> None:
+        """So many bytes of the body were read into its buffer."""
+        assert self._inbox is not None
+        self._overhead_bytes = 0
+        self._inbox.filled(nbytes)
+        self.flow.pause_reading()
+        self._pass_body(nbytes)
+
     def _take_body(self, data: Chunk) -> Chunk:
         """Take bytes of a body of known length, which need no parser; what follows it."""
         self._progressed = True
         size = min(len(data), self._body_left)
-        self._body_left -= size
         self._pieces.append(data[:size])
+        self._pass_body(size)
+        return data[size:]
+
+    def _pass_body(self, size: int) -> None:
+        """So many bytes of the body were taken past the parser."""
+        self._body_left -= size
         if self._body_left == 0:
             self._new_parser()  # the old one still waits for the body
             self.on_message_complete()
-        return data[size:]
 
     def _hand_over(self) -> None:
         """Give the application what came of the body, and read on only when it asks."""
@@ -286,6 +308,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if cycle.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             cycle.waiting_for_100_continue = False
+        if self._inbox is not None and self._inbox.is_fast:
+            self._pace.run(LARGE_BLOCK_BYTES, functools.partial(self._read_on, cycle))
+        else:
+            self._read_on(cycle)
+
+    def _read_on(self, cycle: RequestResponseCycle) -> None:
         if not cycle.disconnected and not cycle.response_complete:
             self.flow.resume_reading()
 

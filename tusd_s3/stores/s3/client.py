@@ -15,6 +15,7 @@ from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.loaders import Loader, create_loader
 
+from tusd_s3.pace import Pace
 from tusd_s3.stores.s3.direct import Direct, Wire
 from tusd_s3.stores.s3.handover import allow_handover
 
@@ -94,8 +95,11 @@ def _connect_timeout_s(options: S3Options) -> float:
 
 
 @asynccontextmanager
-async def open_s3(options: S3Options) -> AsyncIterator[S3Clients]:
-    """Clients for the time of the block. Credentials come from the SDK's own chain."""
+async def open_s3(options: S3Options, pace: Pace | None = None) -> AsyncIterator[S3Clients]:
+    """Clients for the time of the block. Credentials come from the SDK's own chain.
+
+    pace: that of the event loop, where bodies come in, too.
+    """
     session = get_session()
     # What it reads of the service's description stays in memory, for each loader anew.
     session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
@@ -123,6 +127,7 @@ async def open_s3(options: S3Options) -> AsyncIterator[S3Clients]:
             wires[-1],
             connect_timeout_s=_connect_timeout_s(options),
             timeout_s=options.timeout_s,
+            pace=Pace() if pace is None else pace,
         )
         try:
             yield S3Clients(client, direct)

@@ -15,15 +15,15 @@ from typing import Final, cast
 
 from tusd_s3 import limits
 from tusd_s3.model.chunk import Chunk
+from tusd_s3.pace import Pace
 from tusd_s3.stores.s3.answers import Answer, AnswerReader, DisconnectedError, ExchangeError
 
-WRITE_BYTES: Final = 256 * limits.KIB
-"""Handed to the transport at once, and what it may hold unsent before we wait. TLS, and loops other
-than uvloop, copy what they hold: this bounds the copies of one connection."""
+WRITE_BYTES: Final = limits.MIB
+"""Handed to the transport at once, and what it may hold unsent before we wait: what a write costs
+is for the most part the same however long it is."""
 
-_TURN_BYTES: Final = limits.MIB
-"""After so many bytes the event loop gets a turn, also where the kernel takes all that is written:
-encrypting a MiB takes about a millisecond."""
+TLS_WRITE_BYTES: Final = 256 * limits.KIB
+"""The same under TLS, which copies what it holds: this bounds the copies of one connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,24 @@ class Request:
 
 
 class Connection(asyncio.Protocol):
-    """See above. opened_at_s, idle_since_s: on the loop's clock, for whoever keeps it."""
+    """See above. opened_at_s, idle_since_s: on the loop's clock, for whoever keeps it.
 
-    def __init__(self, timeout_s: float, on_lost: Callable[[Connection], None]) -> None:
+    timeout_s: see `exchange`. pace: for bodies. write_bytes: `WRITE_BYTES`, or that of TLS.
+    """
+
+    def __init__(
+        self,
+        timeout_s: float,
+        on_lost: Callable[[Connection], None],
+        *,
+        pace: Pace,
+        write_bytes: int = WRITE_BYTES,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
         self._on_lost = on_lost
+        self._pace = pace
+        self._write_bytes = write_bytes
         self._transport: asyncio.Transport | None = None
         self._reader: AnswerReader | None = None
         self._outcome: asyncio.Future[Answer | Exception] | None = None
@@ -101,25 +113,19 @@ class Connection(asyncio.Protocol):
         """All of it, unless the exchange ends before."""
         assert self._transport is not None
         assert self._outcome is not None
-        if request.size <= WRITE_BYTES:
+        if request.size <= self._write_bytes:
             self._unsent_bytes = 0
             self._transport.writelines((request.head, *request.chunks))
             return
         self._transport.write(request.head)
-        without_turn = 0
-        for piece in _pieces(request.chunks):
+        for piece in _pieces(request.chunks, self._write_bytes):
+            await self._pace.turn(len(piece))
             if self._outcome.done():
                 return
             self._unsent_bytes -= len(piece)
-            without_turn += len(piece)
             self._transport.write(piece)
             if self._is_paused:
                 await self._room()
-            elif without_turn >= _TURN_BYTES:
-                await asyncio.sleep(0)
-            else:
-                continue
-            without_turn = 0
             self._moved_at_s = self._loop.time()
             request.progressed()
 
@@ -163,7 +169,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
-        self._transport.set_write_buffer_limits(high=WRITE_BYTES)
+        self._transport.set_write_buffer_limits(high=self._write_bytes)
 
     def data_received(self, data: bytes) -> None:
         if self._reader is None:
@@ -194,12 +200,12 @@ class Connection(asyncio.Protocol):
         self._wake()
 
 
-def _pieces(chunks: Sequence[Chunk]) -> Iterator[bytes | memoryview]:
-    """`chunks`, none of them longer than is written at once."""
+def _pieces(chunks: Sequence[Chunk], most: int) -> Iterator[bytes | memoryview]:
+    """`chunks`, none of them longer than `most` bytes."""
     for chunk in chunks:
-        if len(chunk) <= WRITE_BYTES:
+        if len(chunk) <= most:
             yield chunk
         else:
             view = memoryview(chunk)
-            for start in range(0, len(view), WRITE_BYTES):
-                yield view[start : start + WRITE_BYTES]
+            for start in range(0, len(view), most):
+                yield view[start : start + most]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import ProxyConfiguration, create_urllib3_context, get_cert_path
 
+from tusd_s3.pace import Pace
 from tusd_s3.stores.s3.answers import Answer, ExchangeError
 from tusd_s3.stores.s3.connection import Request
 from tusd_s3.stores.s3.handover import instead_of_sending
@@ -67,12 +68,14 @@ class Direct:
         *,
         connect_timeout_s: float,
         timeout_s: float,
+        pace: Pace,
     ) -> None:
         self._client = client
         self._bucket = bucket
         self._credentials = credentials
         self._wire = wire
         self._connect_timeout_s = connect_timeout_s
+        self._pace = pace
         self._timeout_s = timeout_s
         self._finding = asyncio.Lock()
         self._route: Route | None = None
@@ -147,6 +150,7 @@ class Direct:
                 Address(route.hostname, route.port, context),
                 connect_timeout_s=self._connect_timeout_s,
                 timeout_s=self._timeout_s,
+                pace=self._pace,
             )
         return route
 

@@ -9,12 +9,14 @@ import asyncio
 import socket
 import ssl
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import aiohappyeyeballs
 
+from tusd_s3.pace import Pace
 from tusd_s3.stores.s3.answers import Answer, DisconnectedError
-from tusd_s3.stores.s3.connection import Connection, Request
+from tusd_s3.stores.s3.connection import TLS_WRITE_BYTES, WRITE_BYTES, Connection, Request
 
 IDLE_MAX_S: Final = 12.0
 """An idle connection is used again within this, and closed after it. S3 closes its end after 20 s;
@@ -38,13 +40,21 @@ class Address:
 
 
 class Pool:
-    """See above. connect_timeout_s: for name, connection and TLS together. timeout_s: see
-    `Connection.exchange`."""
+    """See above. connect_timeout_s: for name, connection and TLS together. timeout_s, pace: see
+    `Connection`."""
 
-    def __init__(self, address: Address, *, connect_timeout_s: float, timeout_s: float) -> None:
+    def __init__(
+        self, address: Address, *, connect_timeout_s: float, timeout_s: float, pace: Pace
+    ) -> None:
         self.address = address
         self._connect_timeout_s = connect_timeout_s
-        self._timeout_s = timeout_s
+        self._make = partial(
+            Connection,
+            timeout_s,
+            self._forget,
+            pace=pace,
+            write_bytes=WRITE_BYTES if address.context is None else TLS_WRITE_BYTES,
+        )
         self._open: set[Connection] = set()
         self._idle: list[Connection] = []
         self._tidying: asyncio.TimerHandle | None = None
@@ -114,7 +124,7 @@ class Pool:
             )
             try:
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self._timeout_s, self._forget),
+                    self._make,
                     sock=connected,
                     ssl=self.address.context,
                     server_hostname=self.address.host if self.address.context else None,
