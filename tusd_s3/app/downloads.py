@@ -107,8 +107,9 @@ class Download(Endpoint):
             return
         try:
             head = start_message(response)
-            if body.is_pending:  # a GET with a body: nothing of it may be left on the connection
+            if body.is_pending:  # a GET with a body: nothing of it may be taken for a request
                 await body.discard()
+            if body.is_pending:
                 head["headers"].append((b"connection", b"close"))
             await send(head)
             await self._deliver(response.delivery, scope, receive, send)

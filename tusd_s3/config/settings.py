@@ -239,9 +239,8 @@ class Settings(BaseSettings):
     downloads_max: int = _setting(
         _DOWNLOADS, "N", 512,
         "Downloads that one worker serves at the same time; whoever comes then is told to try "
-        "again. Each has a connection to S3 of its own beside --s3-connections. A slow reader "
-        "holds 8KiB of memory, and 512 of them two thirds of the 1536 files that a process may "
-        "have open at least.",
+        "again. Each takes a connection to S3 besides --s3-connections, two open files, and of a "
+        "slow reader 8KiB of --memory-budget.",
         ge=1, le=65536,
     )  # fmt: skip
     downloads_link_life: Seconds = _setting(
