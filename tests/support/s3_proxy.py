@@ -205,11 +205,11 @@ async def _answer_changed(
     store[1].write(head.raw)
     found = await _read_head(store[0])
     assert found is not None
-    assert found.content_length is not None
+    length = found.content_length or 0
     call.status = int(found.first_line[1])
     if isinstance(fault, Break):
         client[1].write(found.raw)
-        await _copy(store[0], client[1], min(fault.after_bytes, found.content_length))
+        await _copy(store[0], client[1], min(fault.after_bytes, length))
         return False
     kept = {k: v for k, v in found.headers.items() if k not in fault.without} | dict(fault.also)
     if fault.body is not None:
@@ -217,7 +217,7 @@ async def _answer_changed(
     lines = [f"HTTP/1.1 {fault.status} Told", *(f"{name}: {kept[name]}" for name in kept), "", ""]
     client[1].write("\r\n".join(lines).encode("latin-1"))
     if fault.body is None:
-        await _copy(store[0], client[1], found.content_length)
+        await _copy(store[0], client[1], length)
         return True
     client[1].write(fault.body)
     await client[1].drain()
