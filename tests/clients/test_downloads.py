@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.conftest import RunScript, missing
+from tests.clients.scripts import Said
 from tests.support.bodies import MIB, body_of
 from tests.support.server import ServerProcess
 from tests.support.tus import metadata_of
@@ -65,7 +66,7 @@ def test_a_film_is_played_and_sought(
     assert max(starts) > 0.9 * len(film)
 
 
-def assert_range_is_whats_asked(answer: dict[str, str], length: int) -> None:
+def assert_range_is_whats_asked(answer: Said, length: int) -> None:
     if answer["asked"] is None:  # of a page that opens it by itself, the first one
         assert (answer["status"], answer["range"]) == (200, None)
         return

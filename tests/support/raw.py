@@ -196,10 +196,10 @@ class RawConnection:
         self._received.clear()
         return rest
 
-    def read_some(self) -> bytes:
+    def read_some(self, most: int = _READ_BYTES) -> bytes:
         """What comes next, at least a byte of it; b"" if the server closed."""
         self._socket.settimeout(self.timeout_s)
-        return self._socket.recv(_READ_BYTES)
+        return self._socket.recv(most)
 
     def unread(self) -> bytes:
         """What came and was no whole response: after its head, as much of a body as there was."""

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Self
 
 import pytest
@@ -122,6 +123,13 @@ def test_downloads_take_no_connection_from_uploads(start_server: StartServer) ->
     path = stored(server.client)
     with slow_readers(server, path, 8):
         stored(server.client)
+
+
+def test_a_worker_may_open_as_many_files_as_the_system_allows(server: ServerProcess) -> None:
+    limits = Path(f"/proc/{server.pid}/limits").read_text()
+    [line] = [line for line in limits.splitlines() if line.startswith("Max open files")]
+    soft, hard = line.split()[3:5]
+    assert soft == hard
 
 
 class Reader:

@@ -8,7 +8,11 @@ from contextlib import asynccontextmanager, nullcontext
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tusd_s3.app.allocator import give_back_freed_memory, spare_what_is_there
+from tusd_s3.app.allocator import (
+    give_back_freed_memory,
+    open_as_many_files_as_allowed,
+    spare_what_is_there,
+)
 from tusd_s3.app.downloads import Download, DownloadManners
 from tusd_s3.app.endpoints import Collection, NotFound, Resource
 from tusd_s3.app.inbox import BUDGET_KEY
@@ -56,6 +60,7 @@ class UploadsApp:
         """
         if self._own_process:
             give_back_freed_memory()
+            open_as_many_files_as_allowed()
         else:
             # The command has checked already, once for all its workers. One that is restarted
             # later must come up even while a store is away.
