@@ -200,7 +200,8 @@ class Settings(BaseSettings):
     )  # fmt: skip
     network_timeout: Seconds = _setting(
         _UPLOADS, "DURATION", 60.0,
-        "A request whose body falls silent for so long is ended, and what came is kept.",
+        "A request whose body falls silent for so long is ended, and what came is kept. A download "
+        "whose reader takes nothing for so long is cut; players ask again when they go on.",
         ge=1, le=3600,
     )  # fmt: skip
     lease_ttl: Seconds = _setting(
