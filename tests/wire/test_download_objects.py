@@ -5,9 +5,11 @@ from __future__ import annotations
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import redis
 
 from tests.conftest import StartServer
 from tests.support.bodies import MIB, PART_BYTES, body_of
+from tests.support.faults import Answer
 from tests.support.raw import RawResponse
 from tests.support.redis_proxy import RedisProxy
 from tests.support.s3_calls import S3Call
@@ -47,11 +49,36 @@ def test_one_call_to_s3_answers_a_get(proxied: World, s3_proxy: S3Proxy) -> None
         assert calls == {S3Call.GET_OBJECT: 1}
 
 
-def test_what_is_not_finished_costs_no_call(proxied: World, s3_proxy: S3Proxy) -> None:
+def test_what_is_not_finished_costs_a_look(proxied: World, s3_proxy: S3Proxy) -> None:
     path = proxied.client.new_upload(10)
     with s3_proxy.counting() as calls:
         assert refused(get(proxied.client, path)) == (404, "upload_unfinished")
-    assert not calls
+    assert calls == {S3Call.HEAD_OBJECT: 1}
+
+
+def test_nothing_is_finished_while_s3_is_away(proxied: World, s3_proxy: S3Proxy) -> None:
+    path = proxied.client.new_upload(10)
+    s3_proxy.fail(S3Call.HEAD_OBJECT, Answer(503), times=None)
+    assert refused(get(proxied.client, path)) == (404, "upload_unfinished")
+    s3_proxy.rules.clear()
+
+
+@pytest.mark.parametrize("length", [len(BODY), len(BODY) + 1, None])
+def test_what_a_redis_that_fell_back_has_forgotten_is_still_handed_out(
+    redis_view: RedisView, client: RawClient, length: int | None
+) -> None:
+    """Its record is that of before the last bytes; nobody would send them again. But an object of
+    another length is not the upload's."""
+    path = stored(client)
+    with redis.Redis.from_url(redis_view.url) as server:
+        record = f"{redis_view.prefix}{{{id_of(path)}}}"
+        fields = {"state": "open", "length": "" if length is None else length}
+        server.hset(record, mapping=fields)
+    answer = get(client, path)
+    if length == len(BODY):
+        assert (answer.status, answer.body) == (200, BODY)
+    else:
+        assert refused(answer) == (404, "upload_unfinished")
 
 
 def test_an_upload_in_parts_is_404_until_it_is_whole(client: RawClient) -> None:
