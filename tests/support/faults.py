@@ -78,7 +78,7 @@ class Break:
 @dataclass(frozen=True, slots=True)
 class Rewrite:
     """The store's answer, said in another way. without: headers that it has not, in lower case.
-    also: headers that it has instead. body: instead of its own."""
+    also: headers that it has instead. body: instead of its own, after which the connection ends."""
 
     status: int
     without: frozenset[str] = frozenset()

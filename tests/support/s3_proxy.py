@@ -212,7 +212,7 @@ async def _answer_changed(
         await _copy(store[0], client[1], min(fault.after_bytes, length))
         return False
     kept = {k: v for k, v in found.headers.items() if k not in fault.without} | dict(fault.also)
-    if fault.body is not None:
+    if fault.body is not None and "content-length" not in fault.also:
         kept["content-length"] = f"{len(fault.body)}"
     lines = [f"HTTP/1.1 {fault.status} Told", *(f"{name}: {kept[name]}" for name in kept), "", ""]
     client[1].write("\r\n".join(lines).encode("latin-1"))

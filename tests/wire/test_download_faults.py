@@ -107,6 +107,7 @@ def test_another_object_ends_the_download(
         bucket.put(proxied.key_of(path), OTHER)
         again.release()
         assert rest_of(connection) == BODY[: 64 * KIB]
+    assert s3_proxy.calls(proxied.key_of(path))[-1].status == 412  # it sent no byte of the other
 
 
 def test_not_even_where_the_store_knows_no_conditions(
@@ -120,10 +121,14 @@ def test_not_even_where_the_store_knows_no_conditions(
 def test_without_a_tag_nothing_is_put_together(
     proxied: World, s3_proxy: S3Proxy, path: str
 ) -> None:
-    s3_proxy.fail(GET_OBJECT, Rewrite(200, without=frozenset({"etag"}), body=BODY[:MIB]))
-    answer = get(proxied.client, path)
-    assert (answer.status, answer.body) == (200, BODY[:MIB])
-    assert "ETag" not in answer.headers
+    """It breaks, and nobody could tell whether the rest is of the same object."""
+    bare = Rewrite(
+        200, without=frozenset({"etag"}), also={"content-length": f"{SIZE}"}, body=BODY[:MIB]
+    )
+    s3_proxy.fail(GET_OBJECT, bare)
+    with s3_proxy.counting() as calls:
+        assert ends_early(proxied.client, path) == BODY[:MIB]
+    assert calls == {GET_OBJECT: 1}
 
 
 # --- stores that are not Amazon's -----------------------------------------------------------------
