@@ -225,6 +225,14 @@ def test_a_redirect_of_what_can_run_script_is_an_attachment(redirecting: ServerP
     assert query["response-content-disposition"][0].startswith("attachment;")
 
 
+def test_a_redirect_leads_to_where_others_reach_the_store(start_server: StartServer) -> None:
+    cdn = "https://cdn.example"
+    client = start_server(downloads="redirect", downloads_endpoint=cdn).client
+    location = get(client, stored(client)).headers["Location"]
+    assert location.startswith(f"{cdn}/")
+    assert "X-Amz-SignedHeaders=host&" in location
+
+
 def test_there_is_no_redirect_to_what_is_not_there(redirecting: ServerProcess) -> None:
     client = redirecting.client
     assert refused(get(client, client.new_upload(5))) == (404, "upload_unfinished")

@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Final
@@ -138,8 +138,12 @@ async def handing_out(
         return
     # Connections of their own: an hour of a slow reader must not take one from uploads.
     options = replace(s3_options(settings), connections_max=settings.downloads_max)
-    async with open_s3(options) as s3:
-        reads = S3Reads(s3, options)
+    async with AsyncExitStack() as stack:
+        s3 = public = await stack.enter_async_context(open_s3(options))
+        if settings.downloads_endpoint is not None:
+            elsewhere = replace(options, endpoint=settings.downloads_endpoint)
+            public = await stack.enter_async_context(open_s3(elsewhere))
+        reads = S3Reads(s3, options, public=public)
         try:
             yield Downloads(records, reads, download_options(settings), budget)
         finally:

@@ -251,6 +251,12 @@ class Settings(BaseSettings):
         ge=1, le=7 * 86400,
     )  # fmt: skip
 
+    downloads_endpoint: Annotated[EndpointUrl | None, EmptyIsNone] = _setting(
+        _DOWNLOADS, "URL", None,
+        "Where clients reach the store, or a CDN before it that passes the Host header on, with "
+        "--downloads redirect. Unless told, where this server reaches it.",
+    )  # fmt: skip
+
     # --- Clean-up
     cleanup_interval: Seconds = _setting(
         _CLEANUP, "DURATION", 60.0,

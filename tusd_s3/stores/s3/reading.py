@@ -77,10 +77,11 @@ class S3Body:
 
 class S3Reads:
     """See `ports_downloads.ObjectReads`. clients: with connections of their own, so that slow
-    readers take none from uploads."""
+    readers take none from uploads. public: of the address at which others reach the store."""
 
-    def __init__(self, clients: S3Clients, options: S3Options) -> None:
+    def __init__(self, clients: S3Clients, options: S3Options, *, public: S3Clients) -> None:
         self._client = clients.sdk
+        self._public = public.sdk
         self._opener = Opener(clients.direct, options)
         self._bucket = options.bucket
         self._timeout_s = options.timeout_s
@@ -130,7 +131,7 @@ class S3Reads:
     async def link(self, key: str, *, life_s: int, content_type: str, disposition: str) -> str:
         """See `ObjectReads.link`."""
         async with translated():
-            return await self._client.generate_presigned_url(
+            return await self._public.generate_presigned_url(
                 "get_object",
                 Params={
                     "Bucket": self._bucket,
