@@ -51,6 +51,14 @@ def peak_bytes(pid: int) -> int:
     return sum(_peak(process.pid) for process in tree(pid))
 
 
+def forget_peak(pid: int) -> None:
+    """From now on, `peak_bytes` is of what comes. Where the kernel does not let us (proc(5),
+    clear_refs), what was before counts as well."""
+    for process in tree(pid):
+        with suppress(OSError):
+            Path(f"/proc/{process.pid}/clear_refs").write_text("5")
+
+
 def resident_bytes(pid: int) -> int:
     """The memory that a process and its descendants have now."""
     total = 0

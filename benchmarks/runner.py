@@ -154,6 +154,7 @@ class Runner:
         with LoadProcess(job) as load:
             if (failed := load.prepare()) is not None:
                 return failed, Sample(workload="", server="", repetition=0)
+            measure.forget_peak(server.pid)  # what the preparation took is not the load's
             before = _Reading.of(stores, bucket, server)
             outcome = load.run()
             # What the server still does for the load after its last answer is the load's too; no

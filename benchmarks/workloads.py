@@ -26,6 +26,7 @@ class Unit(StrEnum):
     UPLOAD = "upload"
     HEAD = "HEAD"
     CONNECTION = "connection"
+    GET = "GET"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,21 @@ _SIZES: Final[dict[str, _Numbers]] = {
         Scale.QUICK: {"count": 200, "size": MIB, "hold_ms": 6_000},
         Scale.SMOKE: {"count": 20, "size": 64 * KIB, "hold_ms": 300},
     },
+    "download": {
+        Scale.FULL: {"count": 1, "size": GIB, "connections": 1},
+        Scale.QUICK: {"count": 1, "size": 128 * MIB, "connections": 1},
+        Scale.SMOKE: {"count": 1, "size": 12 * MIB, "connections": 1},
+    },
+    "downloads-parallel": {
+        Scale.FULL: {"count": 8, "size": 128 * MIB, "connections": 8},
+        Scale.QUICK: {"count": 8, "size": 16 * MIB, "connections": 8},
+        Scale.SMOKE: {"count": 2, "size": 9 * MIB, "connections": 2},
+    },
+    "downloads-small": {
+        Scale.FULL: {"count": 1000, "size": 64 * KIB, "connections": 8},
+        Scale.QUICK: {"count": 200, "size": 64 * KIB, "connections": 8},
+        Scale.SMOKE: {"count": 16, "size": 64 * KIB, "connections": 4},
+    },
 }
 
 _LAST_BYTE = {"last_byte_to_answer_s": "last byte to answer"}
@@ -164,6 +180,7 @@ def workloads(scale: Scale) -> list[Workload]:
             unit=Unit.UPLOAD,
         ),
         *_rest(of("head"), of("head-under-load"), of("resume"), of("idle")),
+        *_downloads(of("download"), of("downloads-parallel"), of("downloads-small")),
     ]
 
 
@@ -230,5 +247,37 @@ def _rest(
             script="idle",
             numbers=idle,
             unit=Unit.CONNECTION,
+        ),
+    ]
+
+
+def _downloads(
+    one: dict[str, int], parallel: dict[str, int], small: dict[str, int]
+) -> list[Workload]:
+    first_byte = {"first_byte_s": "first byte"}
+    return [
+        Workload(
+            name="download",
+            title="one GET of {size}",
+            script="downloads",
+            numbers=one,
+            unit=Unit.GIB,
+            figures=first_byte,
+        ),
+        Workload(
+            name="downloads-parallel",
+            title="{count} GETs of {size} at once",
+            script="downloads",
+            numbers=parallel,
+            unit=Unit.GIB,
+            figures=first_byte,
+        ),
+        Workload(
+            name="downloads-small",
+            title="{count:,} GETs of {size}, {connections} connections",
+            script="downloads",
+            numbers=small,
+            unit=Unit.GET,
+            figures=first_byte,
         ),
     ]

@@ -171,6 +171,7 @@ class MemoryBudget:
         self.body_count = 0
         self.moving_bytes = 0
         self.asked_count = 0
+        self._windows_bytes = 0
         self._all_blocks: list[Blocks] = []
         self.small_blocks = self._blocks_of(SMALL_BLOCK_BYTES)
         self.blocks = self._blocks_of(READ_MAX_BYTES)
@@ -185,8 +186,12 @@ class MemoryBudget:
     def free_bytes(self) -> int:
         """What bodies may still take; negative when several were told of the same room."""
         # However many there are, they leave room for one part, and most of what is beyond it.
-        beside = min(BODY_BYTES * self.body_count, (self._total - 2 * self._reserve) // 4)
+        beside = min(BODY_BYTES * self.body_count + self._windows_bytes, self._beside_max)
         return self._total - self._reserve - beside - self._used
+
+    @property
+    def _beside_max(self) -> int:
+        return (self._total - 2 * self._reserve) // 4
 
     @property
     def has_room(self) -> bool:
@@ -237,6 +242,25 @@ class MemoryBudget:
                 self.advance()
         else:
             self._lend(size)
+
+    # --- for what goes out --------------------------------------------------------------------
+
+    def widen(self, size: int) -> bool:
+        """Let what goes out to clients hold `size` bytes more, if there is room for them; whether
+        there was. It is never waited for: bytes that go out make do with less."""
+        if self._windows_bytes + size > self._beside_max or self.free_bytes < size:
+            return False
+        self.hold(size)
+        return True
+
+    def hold(self, size: int) -> None:
+        """What goes out holds `size` bytes more, in any case."""
+        self._windows_bytes += size
+
+    def narrow(self, size: int) -> None:
+        """What goes out holds `size` bytes less."""
+        self._windows_bytes -= size
+        self.advance()
 
     # --- for accounts -------------------------------------------------------------------------
 

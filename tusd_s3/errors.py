@@ -13,12 +13,16 @@ and dashboards match on it, so a code is never renamed or reused.
     │   ├── FinalUpload             403  final_upload
     │   ├── NotFound                404  not_found
     │   ├── UploadNotFound          404  upload_not_found
+    │   ├── UploadUnfinished        404  upload_unfinished
+    │   ├── PartialUpload           404  partial_upload
     │   ├── MethodNotAllowed        405  method_not_allowed
     │   ├── OffsetMismatch          409  offset_mismatch
+    │   ├── PreconditionFailed      412  precondition_failed
     │   ├── UnsupportedVersion      412  unsupported_version
     │   ├── UploadTooLarge          413  upload_too_large
     │   ├── BodyTooLong             413  body_too_long
     │   ├── WrongContentType        415  wrong_content_type
+    │   ├── RangeNotSatisfiable     416  range_not_satisfiable
     │   ├── HeaderTooLong           431  header_too_long
     │   └── ChecksumMismatch        460  checksum_mismatch
     ├── UploadLocked            423  upload_locked        another request holds the upload
@@ -27,6 +31,7 @@ and dashboards match on it, so a code is never renamed or reused.
         ├── BodyTimedOut            503  body_timed_out
         ├── BodyCutShort            503  body_cut_short
         ├── ServerBusy              503  server_busy
+        ├── TooManyDownloads        503  too_many_downloads
         ├── ShuttingDown            503  shutting_down
         ├── StorageUnavailable      503  storage_unavailable
         │   ├── ObjectExists        503  storage_unavailable
@@ -125,6 +130,22 @@ class UploadNotFound(RequestError):
     sentence = "There is no such upload, or it has expired."
 
 
+class UploadUnfinished(RequestError):
+    """There is nothing to download yet."""
+
+    status = 404
+    code = "upload_unfinished"
+    sentence = "The upload is not finished; there is nothing to download yet."
+
+
+class PartialUpload(RequestError):
+    """A piece is not handed out (tus concatenation)."""
+
+    status = 404
+    code = "partial_upload"
+    sentence = "This is a partial upload, which can be downloaded only as a part of its final one."
+
+
 class MethodNotAllowed(RequestError):
     """The path exists, the method does not; `allow` lists those that do."""
 
@@ -144,6 +165,14 @@ class OffsetMismatch(RequestError):
 
     def __init__(self, offset: int) -> None:
         super().__init__(f"The upload's offset is {offset}.", offset=offset)
+
+
+class PreconditionFailed(RequestError):
+    """What the client expects is not what there is (RFC 9110, 15.5.13)."""
+
+    status = 412
+    code = "precondition_failed"
+    sentence = "The upload is not in the state that the request asks for."
 
 
 class UnsupportedVersion(RequestError):
@@ -178,6 +207,17 @@ class WrongContentType(RequestError):
     status = 415
     code = "wrong_content_type"
     sentence = "Content-Type must be application/offset+octet-stream."
+
+
+class RangeNotSatisfiable(RequestError):
+    """`Range` lies behind the end (RFC 9110, 15.5.17). `length`: of the upload, in bytes."""
+
+    status = 416
+    code = "range_not_satisfiable"
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        super().__init__(f"The upload has {length} bytes, none of them in this range.")
 
 
 class HeaderTooLong(RequestError):
@@ -234,6 +274,13 @@ class ServerBusy(TemporaryError):
 
     code = "server_busy"
     sentence = "The server has no memory for this body now; try again."
+
+
+class TooManyDownloads(TemporaryError):
+    """As many downloads are open as this worker serves at a time."""
+
+    code = "too_many_downloads"
+    sentence = "The server hands out as many uploads as it can now; try again."
 
 
 class BodyCutShort(TemporaryError):

@@ -79,6 +79,13 @@ class Client:
         self.wire.send([b"HEAD %s HTTP/1.1\r\n%s\r\n" % (path.encode(), self._common)])
         return self.wire.response("HEAD")
 
+    def get(self, path: str) -> Response:
+        """GET of an upload; its answer without the body, which is the wire's to read."""
+        self.wire.send([b"GET %s HTTP/1.1\r\n%s\r\n" % (path.encode(), self._common)])
+        response = self.wire.begin("GET")
+        _expect(response, 200, "GET")
+        return response
+
     def offset_of(self, path: str) -> int:
         """The offset by HEAD, which must succeed."""
         response = self.head(path)

@@ -81,6 +81,30 @@ class Wire:
             self.close()
         return response
 
+    def begin(self, method: str) -> Response:
+        """The head of the next final response, without its body, which `read_into` is to read.
+        Raises: LoadError."""
+        try:
+            return self._head_of_response()
+        except TimeoutError:
+            raise LoadError(f"no answer to {method} within {self._timeout_s:.0f} s") from None
+        except ConnectionError:
+            raise LoadError(f"the connection broke during {method}") from None
+
+    def read_into(self, room: memoryview) -> int:
+        """The next bytes of a body, as many as there are. Raises: LoadError."""
+        if self._received:
+            size = min(len(room), len(self._received))
+            room[:size], self._received = self._received[:size], self._received[size:]
+            return size
+        try:
+            size = self.open().recv_into(room)
+        except (TimeoutError, ConnectionError) as error:
+            raise LoadError(f"a body broke off: {type(error).__name__}") from None
+        if not size:
+            raise LoadError("a body ended too early")
+        return size
+
     def open(self) -> socket.socket:
         """The socket, connected."""
         if self._socket is None:
@@ -96,13 +120,16 @@ class Wire:
             self._socket = None
 
     def _response(self, method: str) -> Response:
+        head = self._head_of_response()
+        if method == "HEAD" or head.status in _BODILESS:
+            return head
+        return Response(head.status, head.headers, self._body(head.headers))
+
+    def _head_of_response(self) -> Response:
         while True:
             status, headers = self._head()
             if status >= 200:
-                break
-        if method == "HEAD" or status in _BODILESS:
-            return Response(status, headers, b"")
-        return Response(status, headers, self._body(headers))
+                return Response(status, headers, b"")
 
     def _head(self) -> tuple[int, dict[bytes, bytes]]:
         status_line, *lines = self._until(b"\r\n\r\n").split(b"\r\n")

@@ -32,7 +32,7 @@ def node() -> str:
     """Node, with the packages of `package.json` installed."""
     found, npm = shutil.which("node"), shutil.which("npm")
     if found is None or npm is None:
-        _missing("Node.js and npm are not on the PATH")
+        missing("Node.js and npm are not on the PATH")
     if not _is_installed():
         _install(npm)
     return found
@@ -43,7 +43,7 @@ def chromium() -> str:
     """The browser's executable."""
     found = next(filter(None, map(shutil.which, _CHROMIUMS)), None)
     if found is None:
-        _missing("Chromium is not on the PATH")
+        missing("Chromium is not on the PATH")
     return found
 
 
@@ -67,7 +67,8 @@ def network(server: ServerProcess) -> Iterator[TcpProxy]:
     proxy.stop()
 
 
-def _missing(reason: str) -> NoReturn:
+def missing(reason: str) -> NoReturn:
+    """A client that is not there: skip, or fail where all must be there."""
     if os.environ.get(REQUIRE) == "1":
         pytest.fail(f"{reason}, and {REQUIRE}=1 asks for it", pytrace=False)
     pytest.skip(reason)

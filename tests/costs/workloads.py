@@ -44,6 +44,11 @@ class Requests:
         """HEAD."""
         assert self._ask("HEAD", path, TUS).status == 200
 
+    def get(self, path: str, body: bytes) -> None:
+        """GET."""
+        answer = self._ask("GET", path, {})
+        assert (answer.status, answer.body) == (200, body), answer
+
     def _ask(
         self, method: str, target: str, fields: Mapping[str, str], body: bytes = b""
     ) -> RawResponse:
@@ -120,6 +125,21 @@ def _heads(count: int) -> Workload:
     return Workload(title=f"{count} HEAD", operations=count, prepare=prepare, run=run)
 
 
+def _gets(count: int, size: int) -> Workload:
+    body = body_of(size)
+
+    def prepare(requests: Requests) -> str:
+        return requests.create(size, body)
+
+    def run(requests: Requests, path: str) -> None:
+        for _ in range(count):
+            requests.get(path, body)
+
+    return Workload(
+        title=f"{count} GET of {_text(size)}", operations=count, prepare=prepare, run=run
+    )
+
+
 def _text(size: int) -> str:
     return f"{size // MIB} MiB" if size % MIB == 0 else f"{size // KIB} KiB"
 
@@ -132,6 +152,7 @@ WORKLOADS: Final[Mapping[str, Workload]] = {
     "small": _uploads(20, 16 * KIB, in_post=False),
     "small-in-one": _uploads(20, 16 * KIB, in_post=True),
     "head": _heads(50),
+    "downloads-small": _gets(20, 64 * KIB),
 }
 """Named as those of `python -m benchmarks` that they are like. `patch-1m` and `patch-64k` go beyond
 a part, so that tails are read back as well."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -68,7 +68,25 @@ class Hold:
         await asyncio.shield(asyncio.wrap_future(self._released))
 
 
-Fault = Answer | Delay | Cut | Hold
+@dataclass(frozen=True, slots=True)
+class Break:
+    """The connection ends after so many bytes of the answer's body."""
+
+    after_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """The store's answer, said in another way. without: headers that it has not, in lower case.
+    also: headers that it has instead. body: instead of its own, after which the connection ends."""
+
+    status: int
+    without: frozenset[str] = frozenset()
+    also: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+Fault = Answer | Delay | Cut | Hold | Break | Rewrite
 
 
 @dataclass(slots=True)

@@ -36,6 +36,11 @@ class Proxy(ABC):
         """Whether it accepts connections."""
         return self._server is not None
 
+    @property
+    def carried(self) -> int:
+        """How many connections it carries now."""
+        return len(self._connections)
+
     def start(self) -> None:
         """Begin to listen."""
         self._thread.start()

@@ -196,6 +196,17 @@ class RawConnection:
         self._received.clear()
         return rest
 
+    def read_some(self, most: int = _READ_BYTES) -> bytes:
+        """What comes next, at least a byte of it; b"" if the server closed."""
+        self._socket.settimeout(self.timeout_s)
+        return self._socket.recv(most)
+
+    def unread(self) -> bytes:
+        """What came and was no whole response: after its head, as much of a body as there was."""
+        rest = bytes(self._received)
+        self._received.clear()
+        return rest
+
     def _read_head(self) -> tuple[int, Headers]:
         head = self._read_past(b"\r\n\r\n").decode("latin-1")
         status_line, *lines = head.removesuffix("\r\n\r\n").split("\r\n")

@@ -12,7 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tests.support.faults import Answer, Cut, Delay, Fault, Hold, Rule, RuleBook, Stage
+from tests.support.faults import (
+    Answer,
+    Break,
+    Cut,
+    Delay,
+    Fault,
+    Hold,
+    Rewrite,
+    Rule,
+    RuleBook,
+    Stage,
+)
 from tests.support.proxy import READ_BYTES, Proxy
 from tests.support.s3_calls import Call, S3Call, classify
 
@@ -135,6 +146,8 @@ class S3Proxy(Proxy):
             await asyncio.sleep(fault.seconds)
         if isinstance(fault, Hold) and fault.stage is Stage.BEFORE:
             await fault.wait()
+        if isinstance(fault, Break | Rewrite):
+            return await _answer_changed(head, call, fault, client, store)
         withheld = _Withheld()
         withhold = fault is Cut.AFTER or isinstance(fault, Hold)
         await _forward(head, call, client, store, withheld if withhold else client[1])
@@ -179,6 +192,36 @@ async def _forward(
     async with asyncio.TaskGroup() as both:
         both.create_task(_copy_body(head, client[0], store[1]))
         both.create_task(_copy_answer(head.first_line[0], call, store[0], client[1], sink))
+
+
+async def _answer_changed(
+    head: _Head,
+    call: Call,
+    fault: Break | Rewrite,
+    client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    store: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+) -> bool:
+    """For requests without a body; whether the connection goes on."""
+    store[1].write(head.raw)
+    found = await _read_head(store[0])
+    assert found is not None
+    length = found.content_length or 0
+    call.status = int(found.first_line[1])
+    if isinstance(fault, Break):
+        client[1].write(found.raw)
+        await _copy(store[0], client[1], min(fault.after_bytes, length))
+        return False
+    kept = {k: v for k, v in found.headers.items() if k not in fault.without} | dict(fault.also)
+    if fault.body is not None and "content-length" not in fault.also:
+        kept["content-length"] = f"{len(fault.body)}"
+    lines = [f"HTTP/1.1 {fault.status} Told", *(f"{name}: {kept[name]}" for name in kept), "", ""]
+    client[1].write("\r\n".join(lines).encode("latin-1"))
+    if fault.body is None:
+        await _copy(store[0], client[1], length)
+        return True
+    client[1].write(fault.body)
+    await client[1].drain()
+    return False
 
 
 async def _copy_answer(

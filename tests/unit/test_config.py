@@ -107,10 +107,13 @@ def test_the_redis_password_is_not_in_the_repr() -> None:
     assert "hunter2" not in repr(load(redis_url="redis://:hunter2@localhost"))
 
 
+GROUPS = {"S3", "Redis", "HTTP", "Uploads", "Downloads", "Clean-up", "CORS", "Logging"}
+
+
 def test_every_field_is_described_and_grouped() -> None:
     for field, info in Settings.model_fields.items():
         assert (info.description or "").endswith("."), field
-        assert group(field) in {"S3", "Redis", "HTTP", "Uploads", "Clean-up", "CORS", "Logging"}
+        assert group(field) in GROUPS
 
 
 # --- Values

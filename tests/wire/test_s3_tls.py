@@ -51,3 +51,15 @@ def test_uploads_arrive_whole_over_tls_in_as_few_calls(world: World, s3_proxy: S
         counts = s3_proxy.counts(id_of(path))
         parts = -(-length // PART_BYTES)
         assert counts[S3Call.PUT_OBJECT] + counts[S3Call.UPLOAD_PART] == max(1, parts)
+
+
+def test_downloads_come_whole_over_tls(world: World, s3_proxy: S3Proxy) -> None:
+    """Read in windows of every size, from a connection that is used again."""
+    body = body_of(2 * PART_BYTES + 1)
+    path = world.client.new_upload(len(body), body=body)
+    with s3_proxy.counting() as calls, world.client.connect() as connection:
+        for first in (0, 1, PART_BYTES, len(body) - 1):
+            connection.send_head("GET", path, {"Range": f"bytes={first}-"})
+            answer = connection.read_response("GET")
+            assert (answer.status, answer.body == body[first:]) == (206, True)
+    assert calls == {S3Call.GET_OBJECT: 4}

@@ -1,9 +1,11 @@
-"""The process's memory, set up for a server."""
+"""The process's memory, and how many files it may have open, set up for a server."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import resource
+from contextlib import suppress
 from typing import Final
 
 from tusd_s3 import limits
@@ -44,3 +46,13 @@ def spare_what_is_there() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+def open_as_many_files_as_allowed() -> None:
+    """Raise the soft limit on open files, which is 1,024 on most systems, to the hard one: a
+    download takes two."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(
+        ValueError, OSError
+    ):  # where the hard one is "unlimited", but more than there are
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

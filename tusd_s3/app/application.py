@@ -8,13 +8,19 @@ from contextlib import asynccontextmanager, nullcontext
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tusd_s3.app.allocator import give_back_freed_memory, spare_what_is_there
+from tusd_s3.app.allocator import (
+    give_back_freed_memory,
+    open_as_many_files_as_allowed,
+    spare_what_is_there,
+)
+from tusd_s3.app.downloads import Download, DownloadManners
 from tusd_s3.app.endpoints import Collection, NotFound, Resource
 from tusd_s3.app.inbox import BUDGET_KEY, PACE_KEY
-from tusd_s3.app.lifecycle import check_stores, draining_on_signals, running
+from tusd_s3.app.lifecycle import Running, check_stores, draining_on_signals, running
 from tusd_s3.app.paths import Paths
 from tusd_s3.budget import MemoryBudget
 from tusd_s3.config import Settings
+from tusd_s3.downloads import Downloads
 from tusd_s3.engine import Uploads
 from tusd_s3.middleware.cors import with_cors
 from tusd_s3.middleware.forwarded import ForwardedMiddleware
@@ -37,7 +43,7 @@ class UploadsApp:
     def __init__(self, settings: Settings, *, own_process: bool = False) -> None:
         self._settings = settings
         self._own_process = own_process
-        self._uploads: Uploads | None = None
+        self._running: Running | None = None
         self._budget = MemoryBudget(settings.memory_budget, settings.s3_part_size)
         self._pace = Pace()
         self._app = self._layers(self._router())
@@ -56,29 +62,42 @@ class UploadsApp:
         """
         if self._own_process:
             give_back_freed_memory()
+            open_as_many_files_as_allowed()
         else:
             # The command has checked already, once for all its workers. One that is restarted
             # later must come up even while a store is away.
             await check_stores(self._settings)
-        async with running(self._settings, self._budget, self._pace) as uploads:
-            self._uploads = uploads
+        async with running(self._settings, self._budget, self._pace) as running_now:
+            self._running = running_now
             if self._own_process:
                 spare_what_is_there()
             # Signals belong to whoever owns the process.
-            hooks = draining_on_signals(uploads.begin_drain) if self._own_process else nullcontext()
+            hooks = (
+                draining_on_signals(running_now.uploads.begin_drain)
+                if self._own_process
+                else nullcontext()
+            )
             try:
                 with hooks:
                     yield {BUDGET_KEY: self._budget, PACE_KEY: self._pace}
             finally:
-                self._uploads = None
+                self._running = None
 
     def _engine(self) -> Uploads:
-        if self._uploads is None:
+        return self._at_work().uploads
+
+    def _downloads(self) -> Downloads:
+        downloads = self._at_work().downloads
+        assert downloads is not None  # nothing leads here where they are off
+        return downloads
+
+    def _at_work(self) -> Running:
+        if self._running is None:
             raise RuntimeError(
                 "The application is not running: its lifespan was not entered."
                 " A host application passes lifespan=uploads.lifespan."
             )
-        return self._uploads
+        return self._running
 
     def _router(self) -> ASGIApp:
         settings = self._settings
@@ -86,7 +105,7 @@ class UploadsApp:
         collection = Collection(
             self._engine, max_bytes, self._budget, settings.base_path, settings.public_url
         )
-        resource = Resource(self._engine, max_bytes, self._budget)
+        resource = self._resource(max_bytes)
         other = Router(
             redirect_slashes=False,
             default=NotFound(self._engine, max_bytes, self._budget),
@@ -94,6 +113,18 @@ class UploadsApp:
         )
         base = settings.base_path.rstrip("/")
         return Paths(base, collection=collection, resource=resource, other=other)
+
+    def _resource(self, max_bytes: int) -> ASGIApp:
+        settings = self._settings
+        if settings.downloads == "off":
+            return Resource(self._engine, max_bytes, self._budget)
+        manners = DownloadManners(
+            is_redirected=settings.downloads == "redirect",
+            stall_s=settings.network_timeout,
+            is_ours=self._own_process,
+        )
+        resource = Resource(self._engine, max_bytes, self._budget, also=("GET",))
+        return Download(resource, self._downloads, self._engine, max_bytes, self._budget, manners)
 
     def _layers(self, app: ASGIApp) -> ASGIApp:
         settings = self._settings

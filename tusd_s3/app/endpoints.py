@@ -50,7 +50,8 @@ class Endpoint:
             awaits_continue="Expect" in fields,
         )
         try:
-            await respond(await self._answer(scope, fields, body), scope, body, send)
+            answer = await self._answer(scope, fields, body)
+            await self.send(answer, scope, receive, body, send)
         finally:
             body.close()
 
@@ -81,6 +82,12 @@ class Endpoint:
     ) -> Response:
         """Do what an allowed method asks."""
         raise NotImplementedError
+
+    async def send(
+        self, response: Response, scope: Scope, _receive: Receive, body: AsgiBody, send: Send
+    ) -> None:
+        """Send the answer."""
+        await respond(response, scope, body, send)
 
 
 class Collection(Endpoint):
@@ -123,15 +130,24 @@ class Collection(Endpoint):
 
 
 class Resource(Endpoint):
-    """One upload."""
+    """One upload. also: methods that another endpoint serves at the same address."""
 
-    allow = ("HEAD", "PATCH", "DELETE", "OPTIONS")
+    def __init__(
+        self,
+        uploads: Callable[[], Uploads],
+        max_upload_bytes: int,
+        budget: MemoryBudget,
+        *,
+        also: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(uploads, max_upload_bytes, budget)
+        self.allow = (*also, "HEAD", "PATCH", "DELETE", "OPTIONS")
 
     async def handle(
         self, method: str, /, scope: Scope, fields: Fields, body: AsgiBody
     ) -> Response:
         """HEAD, PATCH (tus core), DELETE (tus termination)."""
-        upload_id = _upload_id(scope)
+        upload_id = requested_upload(scope)
         if method == "HEAD":
             return tus1.render_status(await self._uploads().inspect(upload_id))
         if method == "DELETE":
@@ -165,7 +181,8 @@ def _announces_body(fields: Fields) -> bool:
     return "Transfer-Encoding" in fields or length.strip("0") != ""
 
 
-def _upload_id(scope: Scope) -> UploadId:
+def requested_upload(scope: Scope) -> UploadId:
+    """The id in the path. Raises UploadNotFound for what cannot be one."""
     upload_id = parse_upload_id(scope["path_params"]["upload_id"])
     if upload_id is None:
         raise errors.UploadNotFound

@@ -7,13 +7,14 @@ import logging
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Final
 
 from tusd_s3.budget import MemoryBudget
 from tusd_s3.config import Settings
+from tusd_s3.downloads import DownloadOptions, Downloads
 from tusd_s3.engine import EngineOptions, Uploads
 from tusd_s3.engine.janitor import Janitor, JanitorOptions
 from tusd_s3.engine.leftovers import LeftoverSweep
@@ -25,7 +26,7 @@ from tusd_s3.ports_cleanup import Housekeeping, Leftovers
 from tusd_s3.stores.redis import RedisOptions, RedisRecords, check_redis, open_redis
 from tusd_s3.stores.redis.housekeeping import RedisHousekeeping
 from tusd_s3.stores.redis.leases import LeaseOptions
-from tusd_s3.stores.s3 import S3Copies, S3Objects, S3Options, check_bucket, open_s3
+from tusd_s3.stores.s3 import S3Copies, S3Objects, S3Options, S3Reads, check_bucket, open_s3
 from tusd_s3.stores.s3.sweep import S3Leftovers
 
 logger = logging.getLogger("tusd_s3.app")
@@ -61,6 +62,7 @@ class Assembly:
     """A working engine and what it works on."""
 
     uploads: Uploads
+    records: RedisRecords
     objects: Objects
     housekeeping: Housekeeping
     leftovers: Leftovers
@@ -72,15 +74,26 @@ class Assembly:
         return records, leftovers
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What answers requests. downloads: None where they are off."""
+
+    uploads: Uploads
+    downloads: Downloads | None
+
+
 @asynccontextmanager
-async def running(settings: Settings, budget: MemoryBudget, pace: Pace) -> AsyncIterator[Uploads]:
+async def running(settings: Settings, budget: MemoryBudget, pace: Pace) -> AsyncIterator[Running]:
     """A working engine for the time of the block, cleaning up in the background; at the block's
     end all that arrived is recorded."""
-    async with assembled(settings, budget, pace) as parts:
+    async with (
+        assembled(settings, budget, pace) as parts,
+        handing_out(settings, parts.records, budget) as downloads,
+    ):
         janitor = Janitor(parts.housekeeping, parts.sweeps, janitor_options(settings))
         cleaning = asyncio.create_task(janitor.work_forever(), name="tusd-s3 janitor")
         try:
-            yield parts.uploads
+            yield Running(parts.uploads, downloads)
         finally:
             cleaning.cancel()
             await asyncio.gather(cleaning, return_exceptions=True)
@@ -109,12 +122,35 @@ async def assembled(
             try:
                 yield Assembly(
                     uploads,
+                    records,
                     objects,
                     RedisHousekeeping(redis, settings.redis_key_prefix),
                     S3Leftovers(s3.sdk, s3_options(settings)),
                 )
             finally:
                 await _drain(uploads, settings.shutdown_timeout)
+
+
+@asynccontextmanager
+async def handing_out(
+    settings: Settings, records: RedisRecords, budget: MemoryBudget
+) -> AsyncIterator[Downloads | None]:
+    """What serves downloads for the time of the block; None where they are off."""
+    if settings.downloads == "off":
+        yield None
+        return
+    # Connections of their own: an hour of a slow reader must not take one from uploads.
+    options = replace(s3_options(settings), connections_max=settings.downloads_max)
+    async with AsyncExitStack() as stack:
+        s3 = public = await stack.enter_async_context(open_s3(options))
+        if settings.downloads_endpoint is not None:
+            elsewhere = replace(options, endpoint=settings.downloads_endpoint)
+            public = await stack.enter_async_context(open_s3(elsewhere))
+        reads = S3Reads(s3, options, public=public)
+        try:
+            yield Downloads(records, reads, download_options(settings), budget)
+        finally:
+            await reads.close()
 
 
 async def _drain(uploads: Uploads, timeout_s: float) -> None:
@@ -196,6 +232,16 @@ def engine_options(settings: Settings) -> EngineOptions:
         completion_wait_s=settings.lease_wait,
         concatenation_wait_s=settings.concatenation_wait,
         copies_at_once=max(1, min(_COPIES_AT_ONCE_MAX, settings.s3_connections // 4)),
+    )
+
+
+def download_options(settings: Settings) -> DownloadOptions:
+    """What downloads need of the settings."""
+    return DownloadOptions(
+        open_max=settings.downloads_max,
+        key_template=settings.s3_object_key,
+        key_prefix=settings.s3_object_prefix,
+        link_life_s=int(settings.downloads_link_life),
     )
 
 

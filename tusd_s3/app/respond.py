@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starlette.types import Scope, Send
+from starlette.types import Message, Scope, Send
 
 from tusd_s3.app.body import AsgiBody
 from tusd_s3.protocol.fields import raw_name
@@ -16,11 +16,17 @@ async def respond(response: Response, scope: Scope, body: AsgiBody, send: Send) 
     at once, and the connection stays open a little longer so that the client gets to read it.
     """
     linger = body.is_pending
-    headers = [(raw_name(name), value.encode("ascii")) for name, value in response.headers]
+    start = start_message(response)
     if linger and str(scope.get("http_version", "1.1")).startswith("1"):
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        start["headers"].append((b"connection", b"close"))
+    await send(start)
     await send({"type": "http.response.body", "body": response.body, "more_body": linger})
     if linger:
         await body.discard()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def start_message(response: Response) -> Message:
+    """Status and headers, as ASGI has them."""
+    headers = [(raw_name(name), value.encode("ascii")) for name, value in response.headers]
+    return {"type": "http.response.start", "status": response.status, "headers": headers}

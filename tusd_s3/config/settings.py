@@ -42,7 +42,7 @@ def _setting(
 
 
 _S3, _REDIS, _HTTP, _UPLOADS, _CORS, _LOG = "S3", "Redis", "HTTP", "Uploads", "CORS", "Logging"
-_CLEANUP = "Clean-up"
+_CLEANUP, _DOWNLOADS = "Clean-up", "Downloads"
 
 
 class Settings(BaseSettings):
@@ -200,7 +200,8 @@ class Settings(BaseSettings):
     )  # fmt: skip
     network_timeout: Seconds = _setting(
         _UPLOADS, "DURATION", 60.0,
-        "A request whose body falls silent for so long is ended, and what came is kept.",
+        "A request whose body falls silent for so long is ended, and what came is kept. A download "
+        "whose reader takes nothing for so long is cut; players ask again when they go on.",
         ge=1, le=3600,
     )  # fmt: skip
     lease_ttl: Seconds = _setting(
@@ -227,6 +228,33 @@ class Settings(BaseSettings):
         "How long a request that concatenates uploads waits until the whole is there; then it is "
         "answered, and the work goes on. Less than proxies wait: nginx gives up after 60s.",
         ge=0, le=3600,
+    )  # fmt: skip
+
+    # --- Downloads
+    downloads: Literal["proxy", "redirect", "off"] = _setting(
+        _DOWNLOADS, "proxy|redirect|off", "proxy",
+        "What GET of a finished upload does: send it through this server; lead to an address of "
+        "the store's that works for a while, so that the store or a CDN does the work; or "
+        "nothing. The default works wherever uploads do: clients need not reach the store.",
+    )  # fmt: skip
+    downloads_max: int = _setting(
+        _DOWNLOADS, "N", 512,
+        "Downloads that one worker serves at the same time; whoever comes then is told to try "
+        "again. Each takes a connection to S3 besides --s3-connections, two open files, and of a "
+        "slow reader 8KiB of --memory-budget.",
+        ge=1, le=65536,
+    )  # fmt: skip
+    downloads_link_life: Seconds = _setting(
+        _DOWNLOADS, "DURATION", 900.0,
+        "How long the store's address works with --downloads redirect. Whoever has it needs no "
+        "leave of this server any more; a player that seeks later asks for another one.",
+        ge=1, le=7 * 86400,
+    )  # fmt: skip
+
+    downloads_endpoint: Annotated[EndpointUrl | None, EmptyIsNone] = _setting(
+        _DOWNLOADS, "URL", None,
+        "Where clients reach the store, or a CDN before it that passes the Host header on, with "
+        "--downloads redirect. Unless told, where this server reaches it.",
     )  # fmt: skip
 
     # --- Clean-up

@@ -36,8 +36,14 @@ ALLOW_HEADERS: Final = (
     "X-Requested-With",
     "Upload-Complete",
     "Upload-Draft-Interop-Version",
+    "Range",
+    "If-Match",
+    "If-None-Match",
+    "If-Modified-Since",
+    "If-Unmodified-Since",
+    "If-Range",
 )
-"""Request headers of the tus clients and of the IETF draft that follows tus."""
+"""Request headers of the tus clients and of the IETF draft that follows tus, and of downloads."""
 
 EXPOSE_HEADERS: Final = (
     "Location",
@@ -55,6 +61,11 @@ EXPOSE_HEADERS: Final = (
     "Upload-Complete",
     "Upload-Limit",
     "Upload-Draft-Interop-Version",
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Length",
+    "Content-Range",
+    "ETag",
 )
 """Response headers that a page's script could not read otherwise."""
 

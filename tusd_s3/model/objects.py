@@ -85,6 +85,13 @@ def partial_key(prefix: str, upload_id: UploadId) -> str:
     return f"{prefix}{OWN_FOLDER}{upload_id}{_PARTIAL_SUFFIX}"
 
 
+def key_beginning(template: str, *, prefix: str, upload_id: UploadId) -> str | None:
+    """How the upload's key begins, as far as its id alone tells; all of it where the template has
+    no name. None if the name stands before the id, so that the id finds nothing."""
+    before = template.partition("{filename}")[0]
+    return prefix + before.replace("{id}", upload_id) if "{id}" in before else None
+
+
 def upload_id_in_key(template: str, *, prefix: str, key: str) -> UploadId | None:
     """The id of the upload whose key this is: the inverse of `render_key`.
 

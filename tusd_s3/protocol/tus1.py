@@ -41,6 +41,7 @@ from tusd_s3 import limits
 from tusd_s3.errors import (
     InvalidHeader,
     MethodNotAllowed,
+    RangeNotSatisfiable,
     UnsupportedVersion,
     UploadError,
     UploadTooLarge,
@@ -55,6 +56,7 @@ from tusd_s3.protocol.fields import Fields
 from tusd_s3.protocol.headers import http_date, parse_integer, parse_metadata
 from tusd_s3.protocol.idempotency import creation_name
 from tusd_s3.protocol.message import AppendRequest, CreateRequest, Response
+from tusd_s3.protocol.ranges import unsatisfied_range
 
 VERSION: Final = "1.0.0"
 
@@ -245,10 +247,12 @@ def render_error(error: UploadError) -> Response:
 
 
 def _error_headers(error: UploadError) -> tuple[tuple[str, str], ...]:
-    """What the status obliges to say (412, 405), and the true offset where it is known."""
+    """What the status obliges to say (405, 412, 416), and the true offset where it is known."""
     offset = () if error.offset is None else (_offset(error.offset),)
     if isinstance(error, UnsupportedVersion):
         return (*offset, ("Tus-Version", VERSION))
+    if isinstance(error, RangeNotSatisfiable):
+        return (*offset, ("Content-Range", unsatisfied_range(error.length)))
     if isinstance(error, MethodNotAllowed):
         return (*offset, ("Allow", ", ".join(error.allow)))
     return offset

@@ -28,6 +28,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tusd_s3 import limits
 from tusd_s3.app.body import TRAILERS_KEY
 from tusd_s3.app.inbox import BUDGET_KEY, INBOX_KEY, PACE_KEY, Inbox
+from tusd_s3.app.outlet import TRANSPORT_KEY
 from tusd_s3.budget import LARGE_BLOCK_BYTES, MemoryBudget
 from tusd_s3.model.chunk import Chunk
 from tusd_s3.pace import Pace
@@ -297,6 +298,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         chunked = b"transfer-encoding" in fields
         self._inbox = None
         self._body_left = 0
+        self.scope[TRANSPORT_KEY] = self.transport  # type: ignore[typeddict-unknown-key] # ours
         if self._budget is not None and (length or chunked):
             self._body_left = 0 if chunked else length
             resume = functools.partial(self._resume, self.cycle)

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from benchmarks.load.job import Job, Outcome
 from benchmarks.load.scripts.bodies import Bodies
+from benchmarks.load.scripts.download import Downloads
 from benchmarks.load.scripts.head import Heads, HeadsUnderLoad
 from benchmarks.load.scripts.idle import Idle
 from benchmarks.load.scripts.resume import Resume
@@ -34,4 +35,5 @@ SCRIPTS: Final[Mapping[str, type[Script]]] = {
     "heads-under-load": HeadsUnderLoad,
     "resume": Resume,
     "idle": Idle,
+    "downloads": Downloads,
 }

@@ -1,5 +1,7 @@
 """The floor: an ASGI application that takes bodies, drops them, and answers as a tus server would.
 
+It hands out as many bytes again, which it says are zeros.
+
 What is measured of it is the price of uvicorn and of the bytes themselves. It keeps the offsets of
 its uploads in memory, so it is for one worker; with several, it believes what clients say.
 """
@@ -12,6 +14,7 @@ import os
 from starlette.types import Message, Receive, Scope, Send
 
 _BASE_PATH = "/files/"
+_ZEROS = bytes(256 * 1024)
 _Headers = list[tuple[bytes, bytes]]
 
 _ids = itertools.count()
@@ -22,6 +25,9 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """The application."""
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
+        return
+    if scope["method"] == "GET":
+        await _give(_offsets.get(scope["path"], 0), send)
         return
     headers = dict(scope["headers"])
     status, answer = 204, []
@@ -49,6 +55,16 @@ async def _take(path: str, offset: int, receive: Receive) -> _Headers:
         # A PATCH that was cut may still be read while the one that goes on is.
         _offsets[path] = max(offset, _offsets.get(path, 0))
     return [(b"upload-offset", b"%d" % offset)]
+
+
+async def _give(size: int, send: Send) -> None:
+    """As many bytes as were taken, all of them zero."""
+    headers = [(b"content-length", b"%d" % size), (b"x-bytes", b"zero")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    while size > len(_ZEROS):
+        size -= len(_ZEROS)
+        await send({"type": "http.response.body", "body": _ZEROS, "more_body": True})
+    await send({"type": "http.response.body", "body": _ZEROS[:size]})
 
 
 def _start(status: int, headers: _Headers) -> Message:

@@ -20,4 +20,4 @@ _storage = S3Storage(
     s3_client=_client,
     part_size=int(os.environ["BENCH_PART_BYTES"]),
 )
-app = TusASGIApp(TusServer(storage=_storage, base_path="/files"))
+app = TusASGIApp(TusServer(storage=_storage, base_path="/files", enable_downloads=True))

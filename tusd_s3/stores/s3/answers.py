@@ -48,6 +48,17 @@ class Answer:
     keeps_alive: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What stands before the body of an answer. size: of the body in bytes, None if its end is told
+    in another way. The others: see `Answer`."""
+
+    status: int
+    headers: dict[str, str]
+    size: int | None
+    keeps_alive: bool
+
+
 @dataclass(slots=True, eq=False)
 class AnswerReader:
     """Takes the bytes of a connection until they make an answer; interim ones (1xx) are skipped.
@@ -70,6 +81,23 @@ class AnswerReader:
     @property
     def has_begun(self) -> bool:
         return self._taken_bytes > 0
+
+    def head(self) -> Head | None:
+        """The head of the final answer, once it is there; not after the whole was."""
+        if not self._has_head or self._parser is None or self._status < 200:
+            return None
+        length = self._headers.get("content-length", "")
+        is_plain = length.isdigit() and "transfer-encoding" not in self._headers
+        return Head(
+            status=self._status,
+            headers=self._headers,
+            size=int(length) if is_plain else None,
+            keeps_alive=self._parser.should_keep_alive(),
+        )
+
+    def begun_body(self) -> bytes:
+        """What came of the body so far."""
+        return b"".join(self._body)
 
     def feed(self, data: bytes) -> Answer | None:
         """The answer, once it is whole. Raises ExchangeError for what is none, or is too long."""

@@ -77,7 +77,7 @@ def _sdk_config(options: S3Options, make_session: Callable[..., AIOHTTPSession])
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         max_pool_connections=options.connections_max,
-        connect_timeout=_connect_timeout_s(options),
+        connect_timeout=connect_timeout_s(options),
         read_timeout=options.timeout_s,
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS_MAX},
         s3=s3,
@@ -90,7 +90,7 @@ def _loader(search_path: str | None) -> Loader:
     return create_loader(search_path)
 
 
-def _connect_timeout_s(options: S3Options) -> float:
+def connect_timeout_s(options: S3Options) -> float:
     return min(_CONNECT_TIMEOUT_MAX_S, options.timeout_s)
 
 
@@ -125,7 +125,7 @@ async def open_s3(options: S3Options, pace: Pace | None = None) -> AsyncIterator
             options.bucket,
             await session.get_credentials(),
             wires[-1],
-            connect_timeout_s=_connect_timeout_s(options),
+            connect_timeout_s=connect_timeout_s(options),
             timeout_s=options.timeout_s,
             pace=Pace() if pace is None else pace,
         )

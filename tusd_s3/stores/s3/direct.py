@@ -26,7 +26,7 @@ from tusd_s3.stores.s3.handover import instead_of_sending
 from tusd_s3.stores.s3.pool import Address, Pool
 from tusd_s3.stores.s3.puts import Put, UnsayableError, build_head
 from tusd_s3.stores.s3.route import PROBE_KEY, NoRouteError, Route, RouteError, route_of
-from tusd_s3.stores.s3.signing import TIMESTAMP_FORMAT
+from tusd_s3.stores.s3.signing import TIMESTAMP_FORMAT, Credentials
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest
@@ -40,7 +40,7 @@ _SDK_ERRORS: Final = (BotoCoreError, ClientError, OSError, RuntimeError)
 REST_S: Final = 60.0
 """How long nothing is sent after `rest`: what it costs to find out again is a few slow calls."""
 
-_PLAIN_ANSWERS: Final = frozenset({404, 409, 412})
+_PLAIN_ANSWERS: Final = frozenset({304, 404, 409, 412, 416})
 """Refusals that speak of the object or the multipart upload; any other may mean that we ask in the
 wrong place or in the wrong way."""
 
@@ -53,6 +53,16 @@ class Wire:
     verify: bool | str
     proxies: Mapping[str, str] | None
     client_cert: object
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a request gets to the bucket, and what signs it. timestamp: see `signing`."""
+
+    route: Route
+    address: Address
+    credentials: Credentials
+    timestamp: str
 
 
 class Direct:
@@ -88,23 +98,38 @@ class Direct:
 
         A cancellation ends the connection.
         """
+        way = await self.way()
+        if way is None:
+            return None
+        try:
+            head = build_head(way.route, way.credentials, put, way.timestamp)
+        except (UnsayableError, *_SDK_ERRORS):
+            return None  # the SDK can do it, or it meets the same and has a name for it
+        pool = self._pools[way.route.scheme, way.route.hostname, way.route.port]
+        try:
+            answer = await pool.exchange(Request(head, put.chunks, put.size, progressed))
+        except (ExchangeError, OSError) as error:
+            return error
+        self.judge(answer.status)
+        return answer
+
+    async def way(self) -> Way | None:
+        """How a request of ours would go now; None if the SDK alone can send it."""
         if self._is_off or asyncio.get_running_loop().time() < self._rests_until_s:
             return None
         try:
             route = self._route or await self._find_route()
             credentials = await self._credentials.get_frozen_credentials()
-            timestamp = time.strftime(TIMESTAMP_FORMAT, time.gmtime())
-            head = build_head(route, credentials, put, timestamp)
-        except (RouteError, UnsayableError, *_SDK_ERRORS):
-            return None  # the SDK can do it, or it meets the same and has a name for it
-        pool = self._pools[route.scheme, route.hostname, route.port]
-        try:
-            answer = await pool.exchange(Request(head, put.chunks, put.size, progressed))
-        except (ExchangeError, OSError) as error:
-            return error
-        if 300 <= answer.status < 500 and answer.status not in _PLAIN_ANSWERS:
+        except (RouteError, *_SDK_ERRORS):
+            return None
+        address = self._pools[route.scheme, route.hostname, route.port].address
+        timestamp = time.strftime(TIMESTAMP_FORMAT, time.gmtime())
+        return Way(route, address, credentials, timestamp)
+
+    def judge(self, status: int) -> None:
+        """A request of ours was answered so: perhaps we ask in the wrong place."""
+        if 300 <= status < 500 and status not in _PLAIN_ANSWERS:
             self._route = None
-        return answer
 
     def rest(self) -> None:
         """Send nothing for a while."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Sending = Callable[["AWSPreparedRequest"], Answer]
 """Stands in for sending a request: gives the answer, or raises why there is none."""
 
-_HOT_OPERATIONS = ("PutObject", "UploadPart")
+_HOT_OPERATIONS = ("PutObject", "UploadPart", "GetObject")
 
 _stand_ins: ContextVar[list[Sending] | None] = ContextVar("stand_ins", default=None)
 

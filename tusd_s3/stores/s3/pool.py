@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Final
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 import aiohappyeyeballs
 
@@ -39,41 +39,37 @@ class Address:
     context: ssl.SSLContext | None = None
 
 
-class Pool:
-    """See above. connect_timeout_s: for name, connection and TLS together. timeout_s, pace: see
-    `Connection`."""
+class Keepable(Protocol):
+    """A connection that may be used again. opened_at_s, idle_since_s: on the loop's clock."""
+
+    opened_at_s: float
+    idle_since_s: float
+
+    @property
+    def is_open(self) -> bool: ...
+    def close(self) -> None: ...
+
+
+K = TypeVar("K", bound=Keepable)
+
+
+class Keeper(Generic[K]):
+    """Opens connections, and keeps them. connect_timeout_s: for name, connection and TLS together.
+    make: a new one, which calls what it is given when it was lost."""
 
     def __init__(
-        self, address: Address, *, connect_timeout_s: float, timeout_s: float, pace: Pace
+        self,
+        address: Address,
+        make: Callable[[Callable[[K], None]], K],
+        *,
+        connect_timeout_s: float,
     ) -> None:
         self.address = address
+        self._make = make
         self._connect_timeout_s = connect_timeout_s
-        self._make = partial(
-            Connection,
-            timeout_s,
-            self._forget,
-            pace=pace,
-            write_bytes=WRITE_BYTES if address.context is None else TLS_WRITE_BYTES,
-        )
-        self._open: set[Connection] = set()
-        self._idle: list[Connection] = []
+        self._open: set[K] = set()
+        self._idle: list[K] = []
         self._tidying: asyncio.TimerHandle | None = None
-
-    async def exchange(self, request: Request) -> Answer:
-        """See `Connection.exchange`; raises OSError and TimeoutError for no connection, too.
-
-        A connection that ends before any byte of the answer had most likely been closed already
-        when the request went out, and PUT is idempotent (RFC 9110, 9.2.2): that is repeated once,
-        on a new one.
-        """
-        kept = self._take()
-        if kept is not None:
-            try:
-                return await self._over(kept, request)
-            except DisconnectedError as lost:
-                if lost.answered:
-                    raise
-        return await self._over(await self._connect(), request)
 
     async def close(self) -> None:
         """Close everything, whatever is under way."""
@@ -83,7 +79,7 @@ class Pool:
             connection.close()
         await asyncio.sleep(0)  # until then the loop has not closed the sockets
 
-    def _take(self) -> Connection | None:
+    def take(self) -> K | None:
         """The one that was used last, if it is fit: the others may then grow old."""
         now_s = asyncio.get_running_loop().time()
         while self._idle:
@@ -93,15 +89,14 @@ class Pool:
             connection.close()
         return None
 
-    async def _over(self, connection: Connection, request: Request) -> Answer:
-        answer = await connection.exchange(request)
+    def keep(self, connection: K) -> None:
+        """It may be taken again, if it is still open."""
         if connection.is_open:
             loop = asyncio.get_running_loop()
             connection.idle_since_s = loop.time()
             self._idle.append(connection)
             if self._tidying is None:
                 self._tidying = loop.call_later(IDLE_MAX_S, self._tidy)
-        return answer
 
     def _tidy(self) -> None:
         """Close what has been idle for too long; look again while anything is kept."""
@@ -113,7 +108,8 @@ class Pool:
             connection.close()
         self._tidying = loop.call_later(IDLE_MAX_S, self._tidy) if self._idle else None
 
-    async def _connect(self) -> Connection:
+    async def connect(self) -> K:
+        """A new one. Raises OSError, TimeoutError."""
         async with asyncio.timeout(self._connect_timeout_s):
             loop = asyncio.get_running_loop()
             found = await loop.getaddrinfo(
@@ -123,8 +119,8 @@ class Pool:
                 found, happy_eyeballs_delay=_SECOND_FAMILY_AFTER_S
             )
             try:
-                _, connection = await loop.create_connection(
-                    self._make,
+                _, made = await loop.create_connection(
+                    lambda: cast(Any, self._make(self._forget)),
                     sock=connected,
                     ssl=self.address.context,
                     server_hostname=self.address.host if self.address.context else None,
@@ -132,16 +128,52 @@ class Pool:
             except BaseException:
                 connected.close()
                 raise
+        connection = cast(K, made)
         self._open.add(connection)
         return connection
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: K) -> None:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
 
 
-def _is_fit(connection: Connection, now_s: float) -> bool:
+class Pool(Keeper[Connection]):
+    """Of connections that carry whole exchanges. timeout_s, pace: see `Connection`."""
+
+    def __init__(
+        self, address: Address, *, connect_timeout_s: float, timeout_s: float, pace: Pace
+    ) -> None:
+        write_bytes = WRITE_BYTES if address.context is None else TLS_WRITE_BYTES
+        super().__init__(
+            address,
+            lambda lost: Connection(timeout_s, lost, pace=pace, write_bytes=write_bytes),
+            connect_timeout_s=connect_timeout_s,
+        )
+
+    async def exchange(self, request: Request) -> Answer:
+        """See `Connection.exchange`; raises OSError and TimeoutError for no connection, too.
+
+        A connection that ends before any byte of the answer had most likely been closed already
+        when the request went out, and PUT is idempotent (RFC 9110, 9.2.2): that is repeated once,
+        on a new one.
+        """
+        kept = self.take()
+        if kept is not None:
+            try:
+                return await self._over(kept, request)
+            except DisconnectedError as lost:
+                if lost.answered:
+                    raise
+        return await self._over(await self.connect(), request)
+
+    async def _over(self, connection: Connection, request: Request) -> Answer:
+        answer = await connection.exchange(request)
+        self.keep(connection)
+        return answer
+
+
+def _is_fit(connection: Keepable, now_s: float) -> bool:
     return (
         connection.is_open
         and now_s - connection.idle_since_s < IDLE_MAX_S

@@ -1,4 +1,7 @@
-"""PutObject and UploadPart as the SDK's parameters name them, and as bytes of HTTP. No I/O."""
+"""PutObject, UploadPart and GetObject: as the SDK's parameters name them, and as bytes of HTTP.
+
+No I/O.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any, Final
 from tusd_s3.model.chunk import Chunk
 from tusd_s3.stores.s3.route import Route
 from tusd_s3.stores.s3.signing import (
+    EMPTY_PAYLOAD,
     UNSIGNED_PAYLOAD,
     Credentials,
     Signable,
@@ -22,8 +26,9 @@ _HEADERS: Final = {
     "ContentDisposition": "content-disposition",
     "IfMatch": "if-match",
     "IfNoneMatch": "if-none-match",
+    "Range": "range",
 }
-"""Parameters that are headers (S3 API, PutObject)."""
+"""Parameters that are headers (S3 API, PutObject, GetObject)."""
 
 _QUERY: Final = {"PartNumber": "partNumber", "UploadId": "uploadId"}
 """Parameters that stand in the query (S3 API, UploadPart)."""
@@ -55,22 +60,52 @@ def build_head(route: Route, credentials: Credentials, put: Put, timestamp: str)
     Raises UnsayableError for what is better left to the SDK.
     """
     headers, query = _said(put.params)
+    headers.append(("content-length", str(put.size)))
+    target = _Target("PUT", put.key, UNSIGNED_PAYLOAD)
+    return _signed(route, credentials, target, headers, query, timestamp)
+
+
+def build_get(
+    route: Route, credentials: Credentials, key: str, params: Mapping[str, Any], timestamp: str
+) -> bytes:
+    """The same for a GetObject. Raises UnsayableError."""
+    headers, query = _said(params)
+    target = _Target("GET", key, EMPTY_PAYLOAD)
+    return _signed(route, credentials, target, headers, query, timestamp)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    method: str
+    key: str
+    payload: str
+
+
+def _signed(
+    route: Route,
+    credentials: Credentials,
+    target: _Target,
+    headers: list[tuple[str, str]],
+    query: list[tuple[str, str]],
+    timestamp: str,
+) -> bytes:
     headers += (
-        ("content-length", str(put.size)),
         ("host", route.host),
-        ("x-amz-content-sha256", UNSIGNED_PAYLOAD),
+        ("x-amz-content-sha256", target.payload),
         ("x-amz-date", timestamp),
     )
     if credentials.token:
         headers.append(("x-amz-security-token", credentials.token))
     headers.sort()
-    path = route.path + encode_path(put.key)
-    request = Signable("PUT", path, encode_query(query) if query else "", headers)
+    path = route.path + encode_path(target.key)
+    request = Signable(
+        target.method, path, encode_query(query) if query else "", headers, target.payload
+    )
     signature = route.signer.authorization(credentials, request, timestamp)
-    target = f"{path}?{request.query}" if query else path
+    address = f"{path}?{request.query}" if query else path
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
     return (
-        f"PUT {target} HTTP/1.1\r\n{lines}user-agent: {route.user_agent}\r\n"
+        f"{target.method} {address} HTTP/1.1\r\n{lines}user-agent: {route.user_agent}\r\n"
         f"accept-encoding: identity\r\nauthorization: {signature}\r\n\r\n"
     ).encode("ascii")
 

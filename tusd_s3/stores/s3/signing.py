@@ -20,6 +20,9 @@ ALGORITHM: Final = "AWS4-HMAC-SHA256"
 UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
 """In the place of the body's hash: the body is not covered by the signature."""
 
+EMPTY_PAYLOAD: Final = sha256(b"").hexdigest()
+"""Of a request without a body."""
+
 TIMESTAMP_FORMAT: Final = "%Y%m%dT%H%M%SZ"
 """Of X-Amz-Date, in UTC, as `time.strftime` takes it."""
 
