@@ -184,6 +184,22 @@ class RawConnection:
             self._socket.settimeout(self.timeout_s)
         raise AssertionError(f"the server said {data!r}" if data else "the server closed")
 
+    def read_head(self, *, within_s: float | None = None) -> tuple[int, Headers]:
+        """The head of a response whose body is read in steps: status and headers."""
+        self._socket.settimeout(self.timeout_s if within_s is None else within_s)
+        return self._read_head()
+
+    def read_chunk(self, *, within_s: float) -> bytes:
+        """The next chunk of a chunked body; nothing at its end."""
+        self._socket.settimeout(within_s)
+        end = self._received.find(b"\r\n")
+        while end < 0 or len(self._received) < end + 4 + int(self._received[:end], 16):
+            self._fill()
+            end = self._received.find(b"\r\n")
+        chunk = self._take(int(self._read_past(b"\r\n"), 16))
+        self._take(2)
+        return chunk
+
     def read_until_closed(self, *, within_s: float = 10.0) -> bytes:
         """Everything that still comes before the server closes; TimeoutError if it does not."""
         self._socket.settimeout(within_s)

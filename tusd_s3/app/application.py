@@ -11,14 +11,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tusd_s3.app.allocator import give_back_freed_memory, spare_what_is_there
 from tusd_s3.app.endpoints import Collection, NotFound, Resource
 from tusd_s3.app.inbox import BUDGET_KEY
-from tusd_s3.app.lifecycle import check_stores, draining_on_signals, running
+from tusd_s3.app.lifecycle import Assembly, check_stores, draining_on_signals, running
 from tusd_s3.app.paths import Paths
+from tusd_s3.app.progress import ProgressResource
 from tusd_s3.budget import MemoryBudget
 from tusd_s3.config import Settings
 from tusd_s3.engine import Uploads
 from tusd_s3.middleware.cors import with_cors
 from tusd_s3.middleware.forwarded import ForwardedMiddleware
 from tusd_s3.middleware.resumable import ResumableMiddleware
+from tusd_s3.progress import Watching
 from tusd_s3.protocol import tus1
 
 
@@ -36,7 +38,7 @@ class UploadsApp:
     def __init__(self, settings: Settings, *, own_process: bool = False) -> None:
         self._settings = settings
         self._own_process = own_process
-        self._uploads: Uploads | None = None
+        self._parts: Assembly | None = None
         self._budget = MemoryBudget(settings.memory_budget, settings.s3_part_size)
         self._app = self._layers(self._router())
 
@@ -58,25 +60,31 @@ class UploadsApp:
             # The command has checked already, once for all its workers. One that is restarted
             # later must come up even while a store is away.
             await check_stores(self._settings)
-        async with running(self._settings, self._budget) as uploads:
-            self._uploads = uploads
+        async with running(self._settings, self._budget) as parts:
+            self._parts = parts
             if self._own_process:
                 spare_what_is_there()
             # Signals belong to whoever owns the process.
-            hooks = draining_on_signals(uploads.begin_drain) if self._own_process else nullcontext()
+            hooks = draining_on_signals(parts.begin_drain) if self._own_process else nullcontext()
             try:
                 with hooks:
                     yield {BUDGET_KEY: self._budget}
             finally:
-                self._uploads = None
+                self._parts = None
 
     def _engine(self) -> Uploads:
-        if self._uploads is None:
+        return self._running().uploads
+
+    def _watching(self) -> Watching:
+        return self._running().watching
+
+    def _running(self) -> Assembly:
+        if self._parts is None:
             raise RuntimeError(
                 "The application is not running: its lifespan was not entered."
                 " A host application passes lifespan=uploads.lifespan."
             )
-        return self._uploads
+        return self._parts
 
     def _router(self) -> ASGIApp:
         settings = self._settings
@@ -85,13 +93,16 @@ class UploadsApp:
             self._engine, max_bytes, self._budget, settings.base_path, settings.public_url
         )
         resource = Resource(self._engine, max_bytes, self._budget)
+        progress = ProgressResource(
+            self._engine, self._watching, max_bytes, self._budget, settings.network_timeout
+        )
         other = Router(
             redirect_slashes=False,
             default=NotFound(self._engine, max_bytes, self._budget),
             lifespan=self.lifespan,
         )
         base = settings.base_path.rstrip("/")
-        return Paths(base, collection=collection, resource=resource, other=other)
+        return Paths(base, collection=collection, resource=resource, progress=progress, other=other)
 
     def _layers(self, app: ASGIApp) -> ASGIApp:
         settings = self._settings

@@ -46,7 +46,7 @@ class Endpoint:
             scope,
             receive,
             self._budget,
-            expected=_announces_body(fields),
+            expected=announces_body(fields),
             awaits_continue="Expect" in fields,
         )
         try:
@@ -131,7 +131,7 @@ class Resource(Endpoint):
         self, method: str, /, scope: Scope, fields: Fields, body: AsgiBody
     ) -> Response:
         """HEAD, PATCH (tus core), DELETE (tus termination)."""
-        upload_id = _upload_id(scope)
+        upload_id = upload_id_of(scope)
         if method == "HEAD":
             return tus1.render_status(await self._uploads().inspect(upload_id))
         if method == "DELETE":
@@ -158,14 +158,15 @@ def _refuse_upgrade(fields: Fields, body: AsgiBody) -> None:
         raise errors.InvalidHeader("Upgrade", "expected no offer of another protocol with a body")
 
 
-def _announces_body(fields: Fields) -> bool:
+def announces_body(fields: Fields) -> bool:
     """Whether a body follows the headers (RFC 9112, 6.3)."""
     # As it came, however long: this must not fail, even where nothing else is looked at.
     length = fields.get_list("Content-Length") or ""
     return "Transfer-Encoding" in fields or length.strip("0") != ""
 
 
-def _upload_id(scope: Scope) -> UploadId:
+def upload_id_of(scope: Scope) -> UploadId:
+    """Of the upload that the path names. Raises UploadNotFound: it can be none."""
     upload_id = parse_upload_id(scope["path_params"]["upload_id"])
     if upload_id is None:
         raise errors.UploadNotFound

@@ -21,9 +21,11 @@ from tusd_s3.engine.sweep import Between, RecordSweep, SweepOptions
 from tusd_s3.planner.choose import LayoutPolicy
 from tusd_s3.ports import Objects
 from tusd_s3.ports_cleanup import Housekeeping, Leftovers
+from tusd_s3.progress import Reporter, Watching
 from tusd_s3.stores.redis import RedisOptions, RedisRecords, check_redis, open_redis
 from tusd_s3.stores.redis.housekeeping import RedisHousekeeping
 from tusd_s3.stores.redis.leases import LeaseOptions
+from tusd_s3.stores.redis.progress import RedisProgress
 from tusd_s3.stores.s3 import S3Copies, S3Objects, S3Options, check_bucket, open_s3
 from tusd_s3.stores.s3.sweep import S3Leftovers
 
@@ -60,9 +62,15 @@ class Assembly:
     """A working engine and what it works on."""
 
     uploads: Uploads
+    watching: Watching
     objects: Objects
     housekeeping: Housekeeping
     leftovers: Leftovers
+
+    def begin_drain(self) -> None:
+        """End all bodies and streams soon; what came of the bodies is recorded."""
+        self.watching.begin_drain()
+        self.uploads.begin_drain()
 
     def sweeps(self, options: SweepOptions, between: Between) -> tuple[RecordSweep, LeftoverSweep]:
         """What finds things to clean up, in Redis and in S3."""
@@ -72,14 +80,14 @@ class Assembly:
 
 
 @asynccontextmanager
-async def running(settings: Settings, budget: MemoryBudget) -> AsyncIterator[Uploads]:
+async def running(settings: Settings, budget: MemoryBudget) -> AsyncIterator[Assembly]:
     """A working engine for the time of the block, cleaning up in the background; at the block's
     end all that arrived is recorded."""
     async with assembled(settings, budget) as parts:
         janitor = Janitor(parts.housekeeping, parts.sweeps, janitor_options(settings))
         cleaning = asyncio.create_task(janitor.work_forever(), name="tusd-s3 janitor")
         try:
-            yield parts.uploads
+            yield parts
         finally:
             cleaning.cancel()
             await asyncio.gather(cleaning, return_exceptions=True)
@@ -102,15 +110,22 @@ async def assembled(settings: Settings, budget: MemoryBudget) -> AsyncIterator[A
         async with records.running():
             objects = S3Objects(s3, s3_options(settings))
             copies = S3Copies(s3.sdk, s3_options(settings), objects.calling)
-            uploads = Uploads(records, objects, copies, engine_options(settings), budget)
+            sights = RedisProgress(redis, settings.redis_key_prefix, records.channel)
+            reporter = Reporter(sights)
+            uploads = Uploads(records, objects, copies, engine_options(settings), budget, reporter)
+            watching = Watching(sights, uploads.bring_back)
+            sights.listen(reporter.watched, watching.reported)
             try:
                 yield Assembly(
                     uploads,
+                    watching,
                     objects,
                     RedisHousekeeping(redis, settings.redis_key_prefix),
                     S3Leftovers(s3.sdk, s3_options(settings)),
                 )
             finally:
+                await watching.aclose()
+                await reporter.aclose()
                 await _drain(uploads, settings.shutdown_timeout)
 
 

@@ -20,6 +20,7 @@ from tusd_s3.model.chunk import Chunk
 from tusd_s3.model.upload import Upload, UploadId
 from tusd_s3.ports import Changes, Held
 from tusd_s3.stores.redis import scripts, serialize
+from tusd_s3.stores.redis.channel import WorkerChannel
 from tusd_s3.stores.redis.client import (
     Client,
     call_script,
@@ -60,6 +61,7 @@ class RedisRecords:
 
     bulk: a client with connections of its own, for tails. Megabytes on their way must not make a
     renewal wait: a lease that is renewed too late is lost. blocks: what tails are read into.
+    channel: of this worker; others may listen on it too.
     """
 
     def __init__(
@@ -69,7 +71,8 @@ class RedisRecords:
         self._client = client
         self._bulk = bulk
         self._keys = Keys(prefix)
-        self._keeper = LeaseKeeper(client, self._keys, options)
+        self.channel = WorkerChannel(client, self._keys)
+        self._keeper = LeaseKeeper(client, self._keys, options, self.channel)
         self._options = options
         self._gate = ByteGate(_TAILS_AT_ONCE_BYTES)
 
@@ -83,7 +86,7 @@ class RedisRecords:
         listening = asyncio.Event()
         tasks = [
             asyncio.create_task(self._keeper.renew_forever(), name="tusd-s3 lease renewal"),
-            asyncio.create_task(self._keeper.listen_forever(listening), name="tusd-s3 channel"),
+            asyncio.create_task(self.channel.listen_forever(listening), name="tusd-s3 channel"),
         ]
         await _event_or_timeout(listening, _LISTENING_WITHIN_S)
         try:
