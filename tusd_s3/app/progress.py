@@ -29,6 +29,7 @@ from tusd_s3 import errors
 from tusd_s3.app.body import AsgiBody
 from tusd_s3.app.endpoints import Endpoint, announces_body, upload_id_of
 from tusd_s3.app.respond import respond
+from tusd_s3.app.streaming import stream_of
 from tusd_s3.budget import MemoryBudget
 from tusd_s3.engine import Uploads
 from tusd_s3.progress import Phase, Progress, Seat, Watching
@@ -126,10 +127,14 @@ class ProgressResource(Endpoint):
             ping_message_factory=lambda: ServerSentEvent(comment=""),
             send_timeout=self._stall_max_s,
         )
+        if (connection := stream_of(scope)) is not None:
+            connection.begin_stream(self._stall_max_s)
         try:
             await response(scope, receive, send)
         except SendTimeoutError:
-            logger.info("%s: a watcher that does not read was cut", scope["path"])
+            logger.info("a watcher that does not read was cut")
+            if connection is not None:
+                connection.abort()
         finally:
             self._watching().close(stream.seat)
 

@@ -24,6 +24,8 @@ ALLOW_HEADERS: Final = (
     "Authorization",
     "Content-Type",
     "Idempotency-Key",
+    "Last-Event-ID",
+    "Cache-Control",
     "Tus-Resumable",
     "Upload-Length",
     "Upload-Offset",
@@ -37,7 +39,8 @@ ALLOW_HEADERS: Final = (
     "Upload-Complete",
     "Upload-Draft-Interop-Version",
 )
-"""Request headers of the tus clients and of the IETF draft that follows tus."""
+"""Request headers of the tus clients, of the IETF draft that follows tus, and of scripts that read
+event streams by themselves (an EventSource needs no permission for its own)."""
 
 EXPOSE_HEADERS: Final = (
     "Location",

@@ -19,7 +19,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import math
+import socket
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
@@ -28,6 +31,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tusd_s3 import limits
 from tusd_s3.app.body import TRAILERS_KEY
 from tusd_s3.app.inbox import BUDGET_KEY, INBOX_KEY, Inbox
+from tusd_s3.app.streaming import STREAM_KEY
 from tusd_s3.budget import MemoryBudget
 from tusd_s3.model.chunk import Chunk
 from tusd_s3.ports import BodyEnd
@@ -75,6 +79,10 @@ _MALFORMED: Final = _plain_response(
 _TRAILER: Final = checksum.FIELD.lower().encode("ascii")
 UNASKED_MAX_BYTES: Final = 16 * limits.KIB
 """Most that is read at once while no body is waited for: a head, and what comes along with it."""
+
+STREAM_BUFFER_BYTES: Final = 4 * limits.KIB
+"""What is kept of a stream that its client does not take, here and again by the system: some ten
+events. What comes later is newer, so that there is no use in keeping more."""
 
 _OFFER_HEADERS: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
@@ -137,6 +145,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _budget: MemoryBudget | None = None
     _inbox: Inbox | None = None
     _pieces: list[Chunk]
+    _is_stream = False
     _body_left = 0
     """Bytes of a body of known length that are still to come."""
 
@@ -170,7 +179,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """The client sends no more; while a whole request is being answered, that is fine."""
         cycle = self._last_cycle
-        if cycle is None or cycle.more_body or cycle.response_complete:
+        if cycle is None or cycle.more_body or cycle.response_complete or self._is_stream:
             return None
         cycle.keep_alive = False
         return True
@@ -267,6 +276,25 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._disarm_head_timer()
         super().on_headers_complete()
         self._open_inbox()
+        if self.scope["method"] == "GET":
+            self.scope[STREAM_KEY] = self  # type: ignore[typeddict-unknown-key] # ours
+
+    def begin_stream(self, stall_max_s: float) -> None:
+        """See `StreamConnection`. The system times what was sent and not acknowledged, also by a
+        client that is no longer there (tcp(7), TCP_USER_TIMEOUT)."""
+        self._is_stream = True
+        self.cycle.keep_alive = False
+        self.transport.set_write_buffer_limits(high=STREAM_BUFFER_BYTES)
+        connection = self.transport.get_extra_info("socket")
+        with contextlib.suppress(OSError):  # no TCP
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_BUFFER_BYTES)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+                stall_max_ms = math.ceil(stall_max_s * 1000)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stall_max_ms)
+
+    def abort(self) -> None:
+        """See `StreamConnection`."""
+        self.transport.abort()
 
     def _open_inbox(self) -> None:
         """For the body that the head announces, if it does."""
