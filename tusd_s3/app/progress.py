@@ -19,8 +19,9 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
+from anyio import Event
 from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse, SendTimeoutError
 from starlette.types import Receive, Scope, Send
@@ -51,6 +52,9 @@ RETRY_MIN_MS: Final = 1_000
 RETRY_SPREAD_MS: Final = 2_000
 """After how long those whose stream broke come back. Not all at once: a worker that stops sends all
 its watchers to the others."""
+
+FAREWELL_S: Final = 1.0
+"""What a stream has to end by itself when the server stops; it needs one turn of the event loop."""
 
 _HEADERS: Final = (
     ("Cache-Control", "no-store"),
@@ -126,6 +130,8 @@ class ProgressResource(Endpoint):
             ping=PING_EVERY_S,
             ping_message_factory=lambda: ServerSentEvent(comment=""),
             send_timeout=self._stall_max_s,
+            shutdown_event=cast("Event", _Farewell(stream.seat)),
+            shutdown_grace_period=FAREWELL_S,
         )
         if (connection := stream_of(scope)) is not None:
             connection.begin_stream(self._stall_max_s)
@@ -145,6 +151,18 @@ class _Stream(Response):
 
     seat: Seat = field(kw_only=True)
     seen: str = field(kw_only=True)
+
+
+class _Farewell:
+    """What the library sets when it sees that uvicorn stops: also a host's, which tells us nothing.
+    Without it a stream would be torn, and one that has just begun, too."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+
+    def set(self) -> None:
+        """The stream is to end."""
+        self._seat.wake(is_last=True)
 
 
 async def events(seat: Seat, seen: str) -> AsyncIterator[ServerSentEvent]:
