@@ -10,8 +10,9 @@ import pytest
 from tests.support.bodies import KIB, MIB, PART_BYTES, body_of
 from tests.support.concat import PARTIAL, new_partial, post_final
 from tests.support.events import EventStream, watching
+from tests.support.hosting import served_alone
 from tests.support.raw import HeaderItems, RawResponse
-from tests.support.server import ServerProcess
+from tests.support.server import ServerProcess, StoreSettings
 from tests.support.tus import RawClient, path_of
 from tests.support.waiting import Stopwatch
 from tests.support.world import World
@@ -263,3 +264,15 @@ def test_a_page_elsewhere_may_watch(client: RawClient) -> None:
         "Access-Control-Request-Headers": "cache-control,last-event-id",
     }
     assert client.request("OPTIONS", f"{path}/progress", asked).status == 200
+
+
+def test_a_stream_with_nothing_to_tell_is_kept_alive_by_comments(
+    stores: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tusd_s3.app.progress.PING_EVERY_S", 0.05)
+    with served_alone(stores) as port:
+        client = RawClient(("127.0.0.1", port))
+        with watching(client, client.new_upload(1)) as stream:
+            first_of(stream)
+            stream.connection.read_chunk(within_s=5.0)
+            assert stream.connection.read_chunk(within_s=5.0).startswith(b":")

@@ -53,8 +53,7 @@ def test_bytes_that_die_with_a_worker_are_taken_back(
         with begun:
             stream.until("progress", state="receiving", offset=2 * KIB, durable=KIB)
             doomed.kill()
-            stream.until("progress", offset=KIB, durable=KIB)
-            stream.until("progress", state="waiting", offset=KIB, rate=0)
+            stream.until("progress", state="waiting", offset=KIB, durable=KIB)
         client.upload_from(path, b"x" * KIB + body_of(LENGTH - KIB))
         assert stream.rest()[-1].name == "complete"
 

@@ -109,7 +109,7 @@ def test_audiences_are_bounded() -> None:
     for number in range(AUDIENCES_MAX):
         audiences.add(UploadId(f"{number}"), "w", 0.0)
     audiences.add(UploadId("more"), "w", 0.0)
-    assert "more" not in audiences
+    assert UploadId("more") not in audiences
     audiences.add(UploadId("0"), "w2", 0.0)
     assert audiences.by_watcher(1.0)["w2"] == ["0"]
     assert audiences.by_watcher(TOLD_FOR_S) == {}
