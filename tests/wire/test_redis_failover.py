@@ -349,7 +349,8 @@ def test_an_upload_through_tls_by_a_user_with_no_more_rights_than_needed(
             path = server.client.new_upload(LENGTH)
             body = body_of(LENGTH)
             with server.client.begin_patch(path, 0, body[:MIB], declared=LENGTH) as connection:
-                connection.assert_silent_for(0.2)
+                with watching(server.client, path) as stream:
+                    stream.until("snapshot", "progress", state="receiving", offset=MIB)
                 server.client.upload_from(path, body, [3 * MIB])
             assert bucket.body(stores.object_prefix + id_of(path)) == body
             assert front.secured > 0
