@@ -348,7 +348,7 @@ def test_an_upload_through_tls_by_a_user_with_no_more_rights_than_needed(
             server = start_server(over=replace(stores, redis_url=url))
             path = server.client.new_upload(LENGTH)
             body = body_of(LENGTH)
-            with server.client.begin_patch(path, 0, body[:MIB], declared=LENGTH) as connection:
+            with server.client.begin_patch(path, 0, body[:MIB], declared=LENGTH):
                 with watching(server.client, path) as stream:
                     stream.until("snapshot", "progress", state="receiving", offset=MIB)
                 server.client.upload_from(path, body, [3 * MIB])

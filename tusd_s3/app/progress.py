@@ -182,7 +182,7 @@ def _event(name: str, progress: Progress) -> ServerSentEvent:
 
 
 def _as_json(progress: Progress) -> Response:
-    if progress.state is Phase.TERMINATED:
+    if progress.state in {Phase.TERMINATED, Phase.EXPIRED}:
         raise errors.UploadNotFound
     body = _dump(progress).encode()
     length = ("Content-Length", str(len(body)))

@@ -14,6 +14,7 @@ from typing import Final
 from tusd_s3.model.upload import Upload, UploadId
 from tusd_s3.progress.rate import Rate
 from tusd_s3.progress.state import Phase, Progress
+from tusd_s3.waiting import event_or_timeout
 
 SHOW_EVERY_S: Final = 0.25
 """Between two events to one who watches: nobody sees more."""
@@ -141,12 +142,3 @@ class Seat:
                 return
             last = now
             await self._woken.wait()
-
-
-async def event_or_timeout(event: asyncio.Event, timeout_s: float) -> None:
-    """Wait until the event is set, or for `timeout_s`."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-    except TimeoutError:
-        pass

@@ -16,10 +16,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from tusd_s3 import errors
-from tusd_s3.model.upload import UploadId
+from tusd_s3.model.upload import UploadId, UploadState
 from tusd_s3.ports_progress import Positions, Sighting, Sightings
-from tusd_s3.progress.seats import Seat, Watched, event_or_timeout
+from tusd_s3.progress.seats import Seat, Watched
 from tusd_s3.progress.state import Phase
+from tusd_s3.waiting import event_or_timeout
 
 logger = logging.getLogger("tusd_s3.progress")
 
@@ -141,7 +142,7 @@ class Watching:
             if sighting.upload is None:
                 await self._bring_back(watched.id)
                 sighting = await self._sight_one(watched.id)
-            if sighting.upload is None:
+            if sighting.upload is None or sighting.upload.state is UploadState.TERMINATING:
                 raise errors.UploadNotFound
             watched.seen(sighting.upload, sighting.holder, self._now_s())
 

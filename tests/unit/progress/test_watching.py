@@ -115,6 +115,24 @@ async def test_a_slow_watcher_is_shown_the_newest_and_nothing_of_before() -> Non
         assert (await next_of(stream)).offset == 99
 
 
+async def test_between_two_events_there_is_a_pause_that_only_an_end_cuts_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(seats, "SHOW_EVERY_S", 60.0)
+    world = World(holder="w")
+    upload = world.add()
+    async with watched(world) as service:
+        stream = shown(await service.open(upload.id))
+        await next_of(stream)
+        waiting = asyncio.ensure_future(anext(stream))
+        service.reported("w", {upload.id: 1})
+        await world.next_look()
+        await world.next_look()
+        assert not waiting.done()
+        world.uploads[upload.id] = replace(upload, state=UploadState.COMPLETE)
+        assert (await asyncio.wait_for(waiting, 5)).state is Phase.COMPLETE
+
+
 async def test_reports_of_another_worker_than_the_holder_wait_for_a_look() -> None:
     world = World(holder="old")
     upload = world.add(tail_bytes=1)
@@ -174,6 +192,14 @@ async def test_who_watches_stays_while_redis_is_away() -> None:
         world.away = True
         with pytest.raises(errors.StateUnavailable):
             await service.open(world.add().id)
+
+
+async def test_an_upload_that_is_being_removed_is_not_found() -> None:
+    world = World()
+    upload = world.add(state=UploadState.TERMINATING)
+    async with watched(world) as service:
+        with pytest.raises(errors.UploadNotFound):
+            await service.open(upload.id)
 
 
 async def test_an_unknown_upload_takes_no_place() -> None:

@@ -32,6 +32,7 @@ from tusd_s3.stores.redis.gate import ByteGate
 from tusd_s3.stores.redis.keys import Keys
 from tusd_s3.stores.redis.leases import LeaseKeeper, LeaseOptions
 from tusd_s3.stores.redis.tails import TailCommand, fetch, store_and_run
+from tusd_s3.waiting import event_or_timeout
 
 logger = logging.getLogger("tusd_s3.records")
 
@@ -88,7 +89,7 @@ class RedisRecords:
             asyncio.create_task(self._keeper.renew_forever(), name="tusd-s3 lease renewal"),
             asyncio.create_task(self.channel.listen_forever(listening), name="tusd-s3 channel"),
         ]
-        await _event_or_timeout(listening, _LISTENING_WITHIN_S)
+        await event_or_timeout(listening, _LISTENING_WITHIN_S)
         try:
             yield
         finally:
@@ -326,7 +327,7 @@ class RedisRecords:
                 if left_s <= 0:
                     raise errors.UploadLocked
                 expires_in_s = max(0, answer[1]) / 1000 + _EXPIRED_GRACE_S
-                await _event_or_timeout(freed, min(left_s, expires_in_s, _ASK_AGAIN_S))
+                await event_or_timeout(freed, min(left_s, expires_in_s, _ASK_AGAIN_S))
                 freed.clear()
                 asked_at_s, answer = await self._outlast(attempt, max(left_s, _ASK_AGAIN_S))
         return asked_at_s, answer
@@ -370,11 +371,3 @@ class RedisRecords:
         held = Held(upload=upload, token=token)
         self._keeper.watch(held, asked_at_s)
         return held
-
-
-async def _event_or_timeout(event: asyncio.Event, timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-    except TimeoutError:
-        pass
