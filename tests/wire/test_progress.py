@@ -97,10 +97,10 @@ def test_at_most_four_events_a_second(client: RawClient) -> None:
     ):
         first_of(stream)
         watch = Stopwatch()
-        for piece in range(0, 200 * KIB, KIB):
+        for piece in range(0, 100 * KIB, KIB):
             patch.send(body_of(KIB, seed=piece))
             patch.pause(0.01)
-        stream.until("progress", offset=200 * KIB)
+        stream.until("progress", offset=100 * KIB)
         assert len(stream.seen) <= 2 + 4 * watch.elapsed_s
         assert len({event.data["offset"] for event in stream.seen}) > 3
 
@@ -111,7 +111,7 @@ def test_short_patches_are_seen_by_their_records(
     path = client.new_upload(LENGTH)
     with watching(second_server.client, path) as stream:
         first_of(stream)
-        for offset in range(0, 3 * KIB, KIB):
+        for offset in (0, KIB):
             assert client.patch(path, offset, b"x" * KIB).status == 204
             stream.until("progress", state="waiting", offset=offset + KIB, durable=offset + KIB)
 
@@ -276,3 +276,18 @@ def test_a_stream_with_nothing_to_tell_is_kept_alive_by_comments(
             first_of(stream)
             stream.connection.read_chunk(within_s=5.0)
             assert stream.connection.read_chunk(within_s=5.0).startswith(b":")
+
+
+def test_the_end_of_a_body_is_told_and_needs_no_look(
+    stores: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tusd_s3.progress.watching.LOOK_EVERY_S", 3600.0)
+    with served_alone(stores) as port:
+        client = RawClient(("127.0.0.1", port))
+        path = client.new_upload(5)
+        with client.begin_patch(path, 0, b"abc", declared=5) as patch:
+            patch.assert_silent_for(0.1)
+            with watching(client, path) as stream:
+                stream.until("snapshot", "progress", offset=3)
+                patch.send(b"de")
+                assert stream.rest()[-1].name == "complete"

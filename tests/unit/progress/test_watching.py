@@ -133,7 +133,10 @@ async def test_between_two_events_there_is_a_pause_that_only_an_end_cuts_short(
         assert (await asyncio.wait_for(waiting, 5)).state is Phase.COMPLETE
 
 
-async def test_reports_of_another_worker_than_the_holder_wait_for_a_look() -> None:
+async def test_reports_of_another_worker_than_the_holder_wait_for_a_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(seats, "REPORT_LIFE_S", 3600.0)
     world = World(holder="old")
     upload = world.add(tail_bytes=1)
     async with watched(world) as service:
