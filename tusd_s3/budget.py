@@ -24,6 +24,7 @@ import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from tusd_s3 import limits
@@ -37,8 +38,7 @@ SMALL_BLOCK_BYTES: Final = 64 * limits.KIB
 """What a body is given that sends little at once."""
 
 LARGE_BLOCK_BYTES: Final = limits.MIB
-"""What a body is read straight into that comes faster than it is read, where there is room: what
-a read costs is for the most part the same however long it is."""
+"""What a fast body is read straight into: a read costs much the same however long it is."""
 
 READ_MIN_BYTES: Final = 512
 """What is read where there is no room: several may have been told of the same room. Before it is
@@ -150,8 +150,7 @@ class MemoryBudget:
     """Of one process.
 
     total_bytes: bytes of bodies and loans together. reserve_bytes: what bodies leave for loans.
-    small_blocks, blocks, large_blocks: memory for bodies; what is not charged now may be kept for
-    later.
+    small_blocks, blocks, large_blocks: memory for bodies; free ones may be kept for later.
     """
 
     def __init__(self, total_bytes: int, reserve_bytes: int) -> None:
@@ -172,10 +171,9 @@ class MemoryBudget:
         self.moving_bytes = 0
         self.asked_count = 0
         self._windows_bytes = 0
-        self._all_blocks: list[Blocks] = []
-        self.small_blocks = self._blocks_of(SMALL_BLOCK_BYTES)
-        self.blocks = self._blocks_of(READ_MAX_BYTES)
-        self.large_blocks = self._blocks_of(LARGE_BLOCK_BYTES)
+        sizes = (SMALL_BLOCK_BYTES, READ_MAX_BYTES, LARGE_BLOCK_BYTES)
+        self._all_blocks = [Blocks(size, partial(self._room_for_free, size)) for size in sizes]
+        self.small_blocks, self.blocks, self.large_blocks = self._all_blocks
 
     @property
     def used_bytes(self) -> int:
@@ -305,13 +303,9 @@ class MemoryBudget:
 
     # --- who gets what ------------------------------------------------------------------------
 
-    def _blocks_of(self, size: int) -> Blocks:
-        blocks = Blocks(size, lambda: self._room_for_free(blocks))
-        self._all_blocks.append(blocks)
-        return blocks
-
-    def _room_for_free(self, blocks: Blocks) -> int:
-        others = sum(each.free_bytes for each in self._all_blocks if each is not blocks)
+    def _room_for_free(self, size: int) -> int:
+        """What free blocks of this size may take."""
+        others = sum(blocks.free_bytes for blocks in self._all_blocks if blocks.size != size)
         return self.free_bytes + self._reserve - others
 
     def _may_lend(self, size: int) -> bool:

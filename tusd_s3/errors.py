@@ -32,6 +32,7 @@ and dashboards match on it, so a code is never renamed or reused.
         ├── BodyCutShort            503  body_cut_short
         ├── ServerBusy              503  server_busy
         ├── TooManyDownloads        503  too_many_downloads
+        ├── TooManyWatchers         503  too_many_watchers
         ├── ShuttingDown            503  shutting_down
         ├── StorageUnavailable      503  storage_unavailable
         │   ├── ObjectExists        503  storage_unavailable
@@ -288,6 +289,13 @@ class BodyCutShort(TemporaryError):
 
     code = "body_cut_short"
     sentence = "The body was cut short, and nothing of it was kept; send it again."
+
+
+class TooManyWatchers(TemporaryError):
+    """As many watch uploads, or this one, as this process has room for."""
+
+    code = "too_many_watchers"
+    sentence = "Too many are watching; try again later."
 
 
 class ShuttingDown(TemporaryError):

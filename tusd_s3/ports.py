@@ -44,6 +44,27 @@ class BodySource(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reception:
+    """A body that is being received. offset: tells where the upload's next byte goes, whether or
+    not those before it are durable yet."""
+
+    upload_id: UploadId
+    offset: Callable[[], int]
+
+
+class ReceptionObserver(Protocol):
+    """Is told what is being received. Both return at once and never raise."""
+
+    def began(self, reception: Reception) -> None:
+        """The body begins."""
+        ...
+
+    def ended(self, reception: Reception) -> None:
+        """It has ended, and what will become of it is recorded."""
+        ...
+
+
 class StopReason(Enum):
     """Why a holder must let an upload go before its body ended. In order of urgency."""
 

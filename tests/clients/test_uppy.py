@@ -19,6 +19,7 @@ LENGTH = 24 * MIB + 789
 CUT_AFTER_BYTES = LENGTH * 2 // 5
 # What was on its way when the connection was cut, and everything that is not the file.
 LOST_MAX_BYTES = 2 * MIB
+SLOW_BYTES_PER_S = 2 * MIB
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,35 @@ def test_an_upload_goes_on_after_the_network_broke(
     assert hashlib.sha256(stored).digest() == hashlib.sha256(body).digest()
     assert [key, "24.0 MiB"] in [row[:2] for row in result["finished"]]
     assert_nothing_wrong(result)
+
+
+def test_a_second_tab_shows_the_upload_to_its_end(
+    network: TcpProxy, script: RunScript, chromium: str, tmp_path: Path
+) -> None:
+    """By the link that the page gives, on a screen as narrow as a phone's."""
+    file = tmp_path / "holiday.bin"
+    file.write_bytes(body_of(LENGTH))
+    network.slow_down(SLOW_BYTES_PER_S)
+    page = script(
+        "browser/watch.mjs",
+        chromium=chromium,
+        page=f"{network.url}/",
+        path=str(file),
+        screenshots=str(tmp_path),
+    )
+    during = page.expect("watching", within_s=60.0)
+    assert (during["name"], during["state"]) == ("holiday.bin", "Uploading")
+    assert 0 < during["value"] < 1
+    network.slow_down(None)
+    page.go_on()
+    result = page.finish(within_s=60.0)
+    assert result["after"] == {
+        "name": "holiday.bin", "state": "Complete", "figures": "24.0 MiB of 24.0 MiB · 100 %",
+        "value": 1,
+    }  # fmt: skip
+    assert result["width"] <= 360
+    assert result["hostile"] == "<b>x"
+    assert result["problems"] == result["elsewhere"] == []
 
 
 def finished(dev: DevServer) -> set[str]:

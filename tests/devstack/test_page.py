@@ -76,6 +76,7 @@ async def test_the_page_is_told_where_uploads_go(upload_path: str) -> None:
     assert json.loads(html.unescape(found[1])) == {
         "uploadPath": upload_path,
         "finishedPath": "finished.json",
+        "sharedOrigin": None,
     }
 
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 from fastapi import FastAPI, Request
 
 from tests.support.bodies import KIB, MIB
+from tests.support.events import watching
 from tests.support.hosting import served
 from tests.support.raw import RawConnection
-from tests.support.server import StoreSettings
+from tests.support.server import StoreSettings, free_port
 from tests.support.stores import Bucket
 from tests.support.tus import RawClient, id_of, patch_headers
+from tests.support.waiting import eventually
 from tusd_s3 import Settings, create_app
 from tusd_s3.serving.reads import MeasuredReads
+
+
+def settings_of(stores: StoreSettings) -> dict[str, str]:
+    """As variables of the environment."""
+    options = stores.options().items()
+    return {"TUSD_S3_" + name.upper().replace("-", "_"): value for name, value in options}
 
 
 @pytest.fixture
@@ -22,8 +34,8 @@ def host(stores: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     """The example's application, configured by the environment as its text says."""
     for name, value in stores.environment().items():
         monkeypatch.setenv(name, value)
-    for name, value in stores.options().items():
-        monkeypatch.setenv("TUSD_S3_" + name.upper().replace("-", "_"), value)
+    for name, value in settings_of(stores).items():
+        monkeypatch.setenv(name, value)
     module = importlib.import_module("examples.fastapi_app")
     app: FastAPI = importlib.reload(module).app
     return app
@@ -42,6 +54,29 @@ def test_the_example_takes_an_upload_under_its_mount_path(
         assert client.patch(path, 6, b"world").offset == 11
         assert client.request("GET", "/").status == 200
     assert bucket.body(stores.object_prefix + id_of(path)) == b"hello world"
+
+
+def test_streams_do_not_hold_up_a_host_that_stops(stores: StoreSettings) -> None:
+    """Under plain uvicorn, which tells a mounted application nothing."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "examples.fastapi_app:app", "--port", f"{port}"],
+        env=os.environ | stores.environment() | settings_of(stores),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        client = RawClient(("127.0.0.1", port), "/media/files/")
+        path = eventually(lambda: client.new_upload(10), within_s=30.0)
+        with watching(client, path) as stream:
+            stream.until("snapshot")
+            process.send_signal(signal.SIGTERM)
+            assert stream.rest(within_s=5.0) == []
+        _, said = process.communicate(timeout=10)
+        assert "without completing" not in said
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_two_mounts_of_different_paths_make_their_own_locations(

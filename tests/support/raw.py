@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -79,12 +80,23 @@ class RawConnection:
 
     address: tuple[str, int]
     timeout_s: float = 15.0
+    receive_buffer_bytes: int | None = None
     _socket: socket.socket = field(init=False)
     _received: bytearray = field(init=False, default_factory=bytearray)
 
     def __post_init__(self) -> None:
-        self._socket = socket.create_connection(self.address, timeout=self.timeout_s)
+        if self.receive_buffer_bytes is None:
+            self._socket = socket.create_connection(self.address, timeout=self.timeout_s)
+        else:
+            self._socket = self._connect_narrow(self.receive_buffer_bytes)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _connect_narrow(self, size: int) -> socket.socket:
+        narrow = socket.socket()
+        narrow.settimeout(self.timeout_s)
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)  # before the window is agreed
+        narrow.connect(self.address)
+        return narrow
 
     def __enter__(self) -> Self:
         return self
@@ -128,6 +140,10 @@ class RawConnection:
         except (BrokenPipeError, ConnectionResetError):
             pass
         return sent
+
+    def pause(self, seconds: float) -> None:
+        """Send nothing for a while, as a slow client does."""
+        time.sleep(seconds)
 
     def finish(self) -> None:
         """Send FIN: no more bytes will come, answers may."""
@@ -183,6 +199,22 @@ class RawConnection:
         finally:
             self._socket.settimeout(self.timeout_s)
         raise AssertionError(f"the server said {data!r}" if data else "the server closed")
+
+    def read_head(self, *, within_s: float | None = None) -> tuple[int, Headers]:
+        """The head of a response whose body is read in steps: status and headers."""
+        self._socket.settimeout(self.timeout_s if within_s is None else within_s)
+        return self._read_head()
+
+    def read_chunk(self, *, within_s: float) -> bytes:
+        """The next chunk of a chunked body; nothing at its end."""
+        self._socket.settimeout(within_s)
+        end = self._received.find(b"\r\n")
+        while end < 0 or len(self._received) < end + 4 + int(self._received[:end], 16):
+            self._fill()
+            end = self._received.find(b"\r\n")
+        chunk = self._take(int(self._read_past(b"\r\n"), 16))
+        self._take(2)
+        return chunk
 
     def read_until_closed(self, *, within_s: float = 10.0) -> bytes:
         """Everything that still comes before the server closes; TimeoutError if it does not."""

@@ -20,6 +20,7 @@ class TcpProxy(Proxy):
         self._sent_bytes = 0
         self._cut_at: int | None = None
         self._goes_down = False
+        self._bytes_per_s: float | None = None
         self._is_cut = threading.Event()
         self._closing: asyncio.Task[None] | None = None
 
@@ -49,6 +50,10 @@ class TcpProxy(Proxy):
             self._goes_down = goes_down
             self._is_cut.clear()
 
+    def slow_down(self, bytes_per_s: float | None) -> None:
+        """What each client may send from now on; None for as much as it can."""
+        self._bytes_per_s = bytes_per_s
+
     async def handle(
         self,
         client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
@@ -74,6 +79,8 @@ class TcpProxy(Proxy):
             allowed = self._take(len(data))
             server.write(data[:allowed])
             await server.drain()
+            if self._bytes_per_s is not None:
+                await asyncio.sleep(allowed / self._bytes_per_s)
             if self._cut_is_due():
                 return
 

@@ -46,9 +46,10 @@ class RawClient:
     base_path: str = "/files/"
     timeout_s: float = 15.0
 
-    def connect(self) -> RawConnection:
-        """A new connection, for step-wise requests."""
-        return RawConnection(self.address, self.timeout_s)
+    def connect(self, *, receive_buffer_bytes: int | None = None) -> RawConnection:
+        """A new connection, for step-wise requests. receive_buffer_bytes: what the system keeps of
+        what is not read, as far as it follows."""
+        return RawConnection(self.address, self.timeout_s, receive_buffer_bytes)
 
     def request(
         self,

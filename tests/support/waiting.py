@@ -11,7 +11,13 @@ T = TypeVar("T")
 _POLL_S = 0.01
 
 
-def eventually(probe: Callable[[], T | None], *, within_s: float = 10.0, what: str = "") -> T:
+def eventually(
+    probe: Callable[[], T | None],
+    *,
+    within_s: float = 10.0,
+    what: str = "",
+    every_s: float = _POLL_S,
+) -> T:
     """Ask `probe` until its answer is true and return that answer; fail after `within_s`.
 
     An AssertionError or OSError raised by the probe counts as "not yet".
@@ -29,7 +35,7 @@ def eventually(probe: Callable[[], T | None], *, within_s: float = 10.0, what: s
             last = answer
         if time.monotonic() >= deadline:
             raise AssertionError(f"not true within {within_s} s: {what or probe} (last: {last!r})")
-        time.sleep(_POLL_S)
+        time.sleep(every_s)
 
 
 class Stopwatch:

@@ -13,6 +13,7 @@ from tusd_s3.app.paths import Paths
 BASES = ["/files", "/a/b", ""]
 ROOTS = ["", "/mount", "/files"]
 RESTS = ["", "/", "/x", "/x/", "/x/y", "//", "//x", "x", "/%2F", "/.."]
+RESTS += ["/x/progress", "/progress", "//progress", "/x/y/progress", "/x/progress/", "/x/progressx"]
 
 
 class Note:
@@ -52,12 +53,14 @@ async def test_as_starlette_would(base: str, root: str) -> None:
         base,
         collection=ours.app("collection"),
         resource=ours.app("resource"),
+        progress=ours.app("progress"),
         other=ours.app("other"),
     )
     router = Router(
         routes=[
             *(Route(path, theirs.app("collection")) for path in sorted({f"{base}/", base or "/"})),
             Route(f"{base}/{{upload_id}}", theirs.app("resource")),
+            Route(f"{base}/{{upload_id}}/progress", theirs.app("progress")),
         ],
         redirect_slashes=False,
         default=theirs.app("other"),
@@ -78,6 +81,7 @@ async def test_what_is_no_http_request_goes_elsewhere() -> None:
         "/files",
         collection=seen.app("collection"),
         resource=seen.app("resource"),
+        progress=seen.app("progress"),
         other=seen.app("other"),
     )
     await paths({"type": "websocket", "path": "/files/x"}, receive, send)

@@ -7,7 +7,7 @@ import pytest
 from tests.support.raw import RawConnection
 from tests.support.server import ServerProcess
 from tests.support.tus import RawClient, patch_headers
-from tusd_s3.serving.http1 import HEAD_MAX_BYTES
+from tusd_s3.serving.refusals import HEAD_MAX_BYTES
 
 FILLER = b"X-Filler: " + b"x" * 1000 + b"\r\n"
 MANY = 100 * HEAD_MAX_BYTES

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
 from tests.conftest import StartServer
 from tests.support.bodies import KIB, MIB, PART_BYTES, body_of
+from tests.support.events import watching
 from tests.support.raw import RawConnection, RawResponse
 from tests.support.redis_topologies import ClusterTopology, RedisServer, SentinelTopology
 from tests.support.server import ServerProcess, StoreSettings
@@ -248,6 +249,84 @@ def test_a_newcomer_interrupts_a_holder_in_another_process(
             assert connection.read_response().status == 423
 
 
+# --- who watches
+
+
+def sees_through(
+    server: ServerProcess, other: ServerProcess, replace_primary: Callable[[str], None]
+) -> None:
+    """Bytes at one worker, a watcher at the other, and a new primary in between: one stream."""
+    path = server.client.new_upload(LENGTH)
+    key = f"{server.stores.redis_prefix}{{{id_of(path)}}}"
+    with (
+        watching(other.client, path) as stream,
+        server.client.begin_patch(path, 0, b"x" * KIB, declared=LENGTH) as patch,
+    ):
+        stream.until("progress", state="receiving", offset=KIB)
+        with Feed(patch) as feed:
+            replace_primary(key)
+            before = feed.sent_bytes
+            eventually(lambda: feed.sent_bytes > before + 4 * KIB)
+        stream.until(
+            "progress", state="receiving", offset=KIB + feed.sent_bytes, within_s=FINISHED_WITHIN_S
+        )
+        assert server.client.delete(path).status == 204
+        assert stream.rest()[-1].name == "terminated"
+
+
+@dataclass(slots=True)
+class Feed:
+    """Sends a little of a body now and then, for the time of the block: one that is silent ends."""
+
+    connection: RawConnection
+    sent_bytes: int = 0
+    _stop: Event = field(default_factory=Event)
+    _thread: Thread = field(init=False)
+
+    def __enter__(self) -> Feed:
+        self._thread = Thread(target=self._run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.1):
+            self.connection.send(b"y" * KIB)
+            self.sent_bytes += KIB
+
+
+def test_a_watcher_sees_on_when_sentinels_replace_a_dead_primary(
+    on_sentinels: ServerProcess, sentinels: SentinelTopology, start_server: StartServer
+) -> None:
+    old = sentinels.primary
+
+    def replace_primary(_key: str) -> None:
+        sentinels.wait_replicated()
+        old.kill()
+        sentinels.wait_replaced(old)
+
+    sees_through(on_sentinels, start_server(over=on_sentinels.stores), replace_primary)
+    sentinels.bring_back(old)
+
+
+def test_a_watcher_sees_on_when_a_node_of_the_cluster_dies(
+    on_cluster: ServerProcess, cluster: ClusterTopology, start_server: StartServer
+) -> None:
+    dead: list[RedisServer] = []
+
+    def replace_primary(key: str) -> None:
+        [primary] = dead[:] = [cluster.primary_of(key)]
+        cluster.wait_replicated()
+        primary.kill()
+        cluster.wait_replaced(primary)
+
+    sees_through(on_cluster, start_server(over=on_cluster.stores), replace_primary)
+    cluster.bring_back(dead[0])
+
+
 # --- TLS, passwords, and what an operator is told
 
 
@@ -269,8 +348,9 @@ def test_an_upload_through_tls_by_a_user_with_no_more_rights_than_needed(
             server = start_server(over=replace(stores, redis_url=url))
             path = server.client.new_upload(LENGTH)
             body = body_of(LENGTH)
-            with server.client.begin_patch(path, 0, body[:MIB], declared=LENGTH) as connection:
-                connection.assert_silent_for(0.2)
+            with server.client.begin_patch(path, 0, body[:MIB], declared=LENGTH):
+                with watching(server.client, path) as stream:
+                    stream.until("snapshot", "progress", state="receiving", offset=MIB)
                 server.client.upload_from(path, body, [3 * MIB])
             assert bucket.body(stores.object_prefix + id_of(path)) == body
             assert front.secured > 0

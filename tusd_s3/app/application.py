@@ -18,6 +18,7 @@ from tusd_s3.app.endpoints import Collection, NotFound, Resource
 from tusd_s3.app.inbox import BUDGET_KEY, PACE_KEY
 from tusd_s3.app.lifecycle import Running, check_stores, draining_on_signals, running
 from tusd_s3.app.paths import Paths
+from tusd_s3.app.progress import ProgressResource
 from tusd_s3.budget import MemoryBudget
 from tusd_s3.config import Settings
 from tusd_s3.downloads import Downloads
@@ -26,6 +27,7 @@ from tusd_s3.middleware.cors import with_cors
 from tusd_s3.middleware.forwarded import ForwardedMiddleware
 from tusd_s3.middleware.resumable import ResumableMiddleware
 from tusd_s3.pace import Pace
+from tusd_s3.progress import Watching
 from tusd_s3.protocol import tus1
 
 
@@ -73,9 +75,7 @@ class UploadsApp:
                 spare_what_is_there()
             # Signals belong to whoever owns the process.
             hooks = (
-                draining_on_signals(running_now.uploads.begin_drain)
-                if self._own_process
-                else nullcontext()
+                draining_on_signals(running_now.begin_drain) if self._own_process else nullcontext()
             )
             try:
                 with hooks:
@@ -90,6 +90,9 @@ class UploadsApp:
         downloads = self._at_work().downloads
         assert downloads is not None  # nothing leads here where they are off
         return downloads
+
+    def _watching(self) -> Watching:
+        return self._at_work().watching
 
     def _at_work(self) -> Running:
         if self._running is None:
@@ -106,13 +109,16 @@ class UploadsApp:
             self._engine, max_bytes, self._budget, settings.base_path, settings.public_url
         )
         resource = self._resource(max_bytes)
+        progress = ProgressResource(
+            self._engine, self._watching, max_bytes, self._budget, settings.network_timeout
+        )
         other = Router(
             redirect_slashes=False,
             default=NotFound(self._engine, max_bytes, self._budget),
             lifespan=self.lifespan,
         )
         base = settings.base_path.rstrip("/")
-        return Paths(base, collection=collection, resource=resource, other=other)
+        return Paths(base, collection=collection, resource=resource, progress=progress, other=other)
 
     def _resource(self, max_bytes: int) -> ASGIApp:
         settings = self._settings

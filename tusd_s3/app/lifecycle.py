@@ -23,9 +23,11 @@ from tusd_s3.pace import Pace
 from tusd_s3.planner.choose import LayoutPolicy
 from tusd_s3.ports import Objects
 from tusd_s3.ports_cleanup import Housekeeping, Leftovers
+from tusd_s3.progress import Reporter, Watching
 from tusd_s3.stores.redis import RedisOptions, RedisRecords, check_redis, open_redis
 from tusd_s3.stores.redis.housekeeping import RedisHousekeeping
 from tusd_s3.stores.redis.leases import LeaseOptions
+from tusd_s3.stores.redis.progress import RedisProgress
 from tusd_s3.stores.s3 import S3Copies, S3Objects, S3Options, S3Reads, check_bucket, open_s3
 from tusd_s3.stores.s3.sweep import S3Leftovers
 
@@ -63,6 +65,7 @@ class Assembly:
 
     uploads: Uploads
     records: RedisRecords
+    watching: Watching
     objects: Objects
     housekeeping: Housekeeping
     leftovers: Leftovers
@@ -79,7 +82,13 @@ class Running:
     """What answers requests. downloads: None where they are off."""
 
     uploads: Uploads
+    watching: Watching
     downloads: Downloads | None
+
+    def begin_drain(self) -> None:
+        """End all bodies and streams soon; what came of the bodies is recorded."""
+        self.watching.begin_drain()
+        self.uploads.begin_drain()
 
 
 @asynccontextmanager
@@ -93,7 +102,7 @@ async def running(settings: Settings, budget: MemoryBudget, pace: Pace) -> Async
         janitor = Janitor(parts.housekeeping, parts.sweeps, janitor_options(settings))
         cleaning = asyncio.create_task(janitor.work_forever(), name="tusd-s3 janitor")
         try:
-            yield Running(parts.uploads, downloads)
+            yield Running(parts.uploads, parts.watching, downloads)
         finally:
             cleaning.cancel()
             await asyncio.gather(cleaning, return_exceptions=True)
@@ -118,16 +127,23 @@ async def assembled(
         async with records.running():
             objects = S3Objects(s3, s3_options(settings))
             copies = S3Copies(s3.sdk, s3_options(settings), objects.calling)
-            uploads = Uploads(records, objects, copies, engine_options(settings), budget)
+            sights = RedisProgress(redis, settings.redis_key_prefix, records.channel)
+            reporter = Reporter(sights)
+            uploads = Uploads(records, objects, copies, engine_options(settings), budget, reporter)
+            watching = Watching(sights, uploads.bring_back)
+            sights.listen(reporter.watched, watching.reported)
             try:
                 yield Assembly(
                     uploads,
                     records,
+                    watching,
                     objects,
                     RedisHousekeeping(redis, settings.redis_key_prefix),
                     S3Leftovers(s3.sdk, s3_options(settings)),
                 )
             finally:
+                await watching.aclose()
+                await reporter.aclose()
                 await _drain(uploads, settings.shutdown_timeout)
 
 

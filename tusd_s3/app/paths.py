@@ -10,18 +10,25 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class Paths:
-    """`{base}` and `{base}/` are the collection, `{base}/<id>` an upload, all else is `other`, as
-    are the scopes that are no HTTP requests.
+    """`{base}` and `{base}/` are the collection, `{base}/<id>` an upload, `{base}/<id>/progress`
+    its progress, all else is `other`, as are the scopes that are no HTTP requests.
 
     base: path below the mount, without a slash at its end.
     """
 
     def __init__(
-        self, base: str, *, collection: ASGIApp, resource: ASGIApp, other: ASGIApp
+        self,
+        base: str,
+        *,
+        collection: ASGIApp,
+        resource: ASGIApp,
+        progress: ASGIApp,
+        other: ASGIApp,
     ) -> None:
         self._base = base
         self._collection = collection
         self._resource = resource
+        self._progress = progress
         self._other = other
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,11 +43,18 @@ class Paths:
             return self._collection  # a redirect would make a client send its body twice
         parent, slash, name = path.rpartition("/")
         if not slash or parent != self._base:
-            return self._other
+            return self._below_upload(scope, parent, name)
         if not name:
             return self._collection
         scope["path_params"] = {**scope.get("path_params", {}), "upload_id": name}
         return self._resource
+
+    def _below_upload(self, scope: Scope, parent: str, name: str) -> ASGIApp:
+        grandparent, slash, upload = parent.rpartition("/")
+        if name != "progress" or not slash or grandparent != self._base or not upload:
+            return self._other
+        scope["path_params"] = {**scope.get("path_params", {}), "upload_id": upload}
+        return self._progress
 
 
 def _path_below_mount(scope: Scope) -> str:

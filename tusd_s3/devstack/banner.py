@@ -9,13 +9,16 @@ from importlib.util import find_spec
 from tusd_s3.devstack.stores import StoreAddresses
 
 
-def banner(origin: str, upload_path: str, bucket: str, stores: StoreAddresses) -> str:
-    """The text for a server at `origin` (no slash at its end)."""
+def banner(
+    origin: str, upload_path: str, bucket: str, stores: StoreAddresses, shared: str | None = None
+) -> str:
+    """The text for a server at `origin` (no slash at its end). `shared`: so for other machines."""
     uploads = origin + upload_path
+    elsewhere = "" if shared is None else f"\n            {shared}/ for other machines"
     return f"""
 tusd-s3 is ready; Ctrl-C stops it.
 
-  Page      {origin}/
+  Page      {origin}/{elsewhere}
   Uploads   {uploads}
   S3        {stores.s3_endpoint}  bucket: {bucket}
             access key: {stores.s3_access_key}  secret key: {stores.s3_secret_key}

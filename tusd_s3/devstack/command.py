@@ -15,6 +15,7 @@ from uvicorn import Config, Server
 from uvicorn.config import STARTUP_FAILURE
 
 from tusd_s3.config import load_settings
+from tusd_s3.devstack.addresses import origin_for_others
 from tusd_s3.devstack.banner import banner
 from tusd_s3.devstack.dev_app import dev_app
 from tusd_s3.devstack.errors import DevStackError
@@ -71,7 +72,8 @@ def _serve(own: dict[str, object], stores: StoreAddresses, listener: socket.sock
             "base_path": BASE_PATH,
         }
     )
-    text = banner(origin_of(listener), settings.base_path, settings.s3_bucket, stores)
+    shared = origin_for_others(settings.host, settings.port)
+    text = banner(origin_of(listener), settings.base_path, settings.s3_bucket, stores, shared)
     server = _AnnouncingServer(server_config(settings, dev_app(settings), factory=False), text)
     server.run(sockets=[listener])
     return 0 if server.started else STARTUP_FAILURE

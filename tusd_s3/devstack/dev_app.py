@@ -12,6 +12,7 @@ from starlette.routing import Mount
 from tusd_s3.app import serve_app
 from tusd_s3.app.lifecycle import s3_options
 from tusd_s3.config import Settings
+from tusd_s3.devstack.addresses import origin_for_others
 from tusd_s3.devstack.page import FINISHED_MAX, page_routes
 from tusd_s3.stores.s3 import ListedObject, ensure_bucket, newest_objects, open_s3
 
@@ -36,5 +37,6 @@ def dev_app(settings: Settings) -> Starlette:
         bucket, prefix = settings.s3_bucket, settings.s3_object_prefix
         return await newest_objects(clients[0], bucket, prefix, FINISHED_MAX)
 
-    routes = page_routes(list_finished, settings.base_path.lstrip("/"))
+    shared = origin_for_others(settings.host, settings.port)
+    routes = page_routes(list_finished, settings.base_path.lstrip("/"), shared)
     return Starlette(routes=[*routes, Mount("/", uploads)], lifespan=lifespan)

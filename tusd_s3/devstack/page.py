@@ -7,7 +7,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import resources
 
 from starlette.requests import Request
@@ -28,13 +28,21 @@ _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 ListFinished = Callable[[], Awaitable[list[ListedObject]]]
 
 
-def page_routes(list_finished: ListFinished, upload_path: str) -> list[Route]:
+def page_routes(
+    list_finished: ListFinished, upload_path: str, shared_origin: str | None = None
+) -> list[Route]:
     """The page at `/`, and the list it fetches.
 
-    `upload_path` is where uploads are created, relative to the page or absolute.
+    `upload_path` is where uploads are created, relative to the page or absolute. `shared_origin` is
+    how other machines reach the page, None if they do not.
     """
     template = resources.files(__package__).joinpath("page.html").read_text("utf-8")
-    page = _fill(template, {"uploadPath": upload_path, "finishedPath": FINISHED_PATH})
+    config = {
+        "uploadPath": upload_path,
+        "finishedPath": FINISHED_PATH,
+        "sharedOrigin": shared_origin,
+    }
+    page = _fill(template, config)
     headers = {
         "Content-Security-Policy": _content_security_policy(template),
         "Cache-Control": "no-store",
@@ -68,7 +76,7 @@ def _as_json(item: ListedObject) -> dict[str, object]:
     }
 
 
-def _fill(template: str, config: dict[str, str]) -> str:
+def _fill(template: str, config: Mapping[str, str | None]) -> str:
     return template.replace("{{CONFIG}}", html.escape(json.dumps(config), quote=True))
 
 

@@ -27,6 +27,7 @@ from tusd_s3.model.concat import source_ids
 from tusd_s3.model.upload import Upload, UploadId
 from tusd_s3.ports import Changes, Held
 from tusd_s3.protocol.message import CreateRequest
+from tusd_s3.waiting import event_or_timeout
 
 logger = logging.getLogger("tusd_s3.engine")
 
@@ -163,7 +164,7 @@ class Finals:
             except (errors.UploadLocked, errors.StateUnavailable):
                 if time.monotonic() >= due_s:
                     raise
-            await _event_or_timeout(self._draining, LOOK_AGAIN_S)
+            await event_or_timeout(self._draining, LOOK_AGAIN_S)
         raise errors.ShuttingDown
 
     async def _work_on(self, held: Held) -> Upload:
@@ -173,7 +174,7 @@ class Finals:
                 return await self._assemble(held)
             except (AssemblyInterruptedError, errors.LeaseLost):
                 # Whoever wanted it comes first.
-                await _event_or_timeout(self._draining, LOOK_AGAIN_S)
+                await event_or_timeout(self._draining, LOOK_AGAIN_S)
                 held = await self._acquire(held.upload.id)
 
     async def _assemble(self, held: Held) -> Upload:
@@ -208,11 +209,3 @@ class Finals:
             return await assembly.run()
         finally:
             self._assemblies.discard(assembly)
-
-
-async def _event_or_timeout(event: asyncio.Event, timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-    except TimeoutError:
-        pass

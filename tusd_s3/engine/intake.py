@@ -15,7 +15,16 @@ from tusd_s3.engine.writer import Bench, UploadWriter
 from tusd_s3.model.checksum import BodyDigest
 from tusd_s3.model.upload import Upload, UploadState
 from tusd_s3.planner.choose import with_declared_length
-from tusd_s3.ports import BodyEnd, BodySource, Held, Objects, StopReason, UploadRecords
+from tusd_s3.ports import (
+    BodyEnd,
+    BodySource,
+    Held,
+    Objects,
+    Reception,
+    ReceptionObserver,
+    StopReason,
+    UploadRecords,
+)
 from tusd_s3.protocol.message import AppendRequest, CreateRequest, Verification
 
 logger = logging.getLogger("tusd_s3.engine")
@@ -42,7 +51,9 @@ class Intake:
         objects: Objects,
         options: EngineOptions,
         budget: MemoryBudget,
+        observer: ReceptionObserver | None = None,
     ) -> None:
+        self._observer = observer
         self._records = records
         self._objects = objects
         self._options = options
@@ -97,6 +108,9 @@ class Intake:
                 writer.abandon()
 
         held.listen(on_stop, writer.secure)
+        reception = Reception(held.upload.id, lambda: writer.offset)
+        if self._observer is not None:
+            self._observer.began(reception)
         try:
             if request.verification is None:
                 end = await self._pump(reader, writer, declared)
@@ -111,6 +125,8 @@ class Intake:
             raise
         finally:
             await writer.stop()
+            if self._observer is not None:
+                self._observer.ended(reception)
         if isinstance(end, StopReason) and not held.upload.is_whole:
             raise _STOP_ERRORS[end](offset=held.upload.offset)
         return held.upload

@@ -70,14 +70,14 @@ class RecoveringRecords:
         try:
             return await ask(upload_id)
         except errors.UploadNotFound:
-            await self._restore(upload_id)
+            await self.restore(upload_id)
         try:
             return await ask(upload_id)
         except errors.UploadNotFound as error:
             # Lost again within the moment, or terminated. A 404 would be final, so not now.
             raise errors.StateUnavailable from error
 
-    async def _restore(self, upload_id: UploadId) -> None:
+    async def restore(self, upload_id: UploadId) -> None:
         """Rebuild the record. Raises UploadNotFound when S3 knows nothing of the upload either."""
         async with self._lookups:
             recovered = await self._objects.recover(upload_id)

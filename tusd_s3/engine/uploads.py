@@ -25,7 +25,7 @@ from tusd_s3.engine.reader import BodyReader
 from tusd_s3.engine.recovery import RecoveringRecords
 from tusd_s3.engine.tasks import ProtectedTasks
 from tusd_s3.model.upload import Upload, UploadId, UploadState
-from tusd_s3.ports import BodySource, Changes, Held, Objects, UploadRecords
+from tusd_s3.ports import BodySource, Changes, Held, Objects, ReceptionObserver, UploadRecords
 from tusd_s3.ports_copies import Copies
 from tusd_s3.protocol.message import AppendRequest, CreateRequest
 
@@ -35,7 +35,10 @@ T = TypeVar("T")
 
 
 class Uploads:
-    """Create, append, inspect, terminate. One per worker; use `drain` before it goes away."""
+    """Create, append, inspect, terminate. One per worker; use `drain` before it goes away.
+
+    observer: is told of each body that is received.
+    """
 
     def __init__(
         self,
@@ -44,13 +47,14 @@ class Uploads:
         copies: Copies,
         options: EngineOptions,
         budget: MemoryBudget,
+        observer: ReceptionObserver | None = None,
     ) -> None:
         self._records = records
         self._recovering = RecoveringRecords(records, objects, options.lifetime_s)
         self._objects = objects
         self._options = options
         self._budget = budget
-        self._intake = Intake(records, objects, options, budget)
+        self._intake = Intake(records, objects, options, budget, observer)
         self._tasks = ProtectedTasks()
         desk = Desk.of(
             records, self._recovering, objects, copies, options, budget, self._complete_held
@@ -103,6 +107,11 @@ class Uploads:
             logger.warning("upload %s: HEAD has to wait: %s", upload_id, error.code)
             raise errors.UploadLocked from error
         return existing(upload)
+
+    async def bring_back(self, upload_id: UploadId) -> None:
+        """Make the record again that Redis lost of an upload which S3 still knows, unless there is
+        one by now. Raises UploadNotFound, TemporaryError."""
+        await self._recovering.restore(upload_id)
 
     async def terminate(self, upload_id: UploadId) -> None:
         """Remove an upload and everything of it (tus termination). Raises UploadNotFound."""

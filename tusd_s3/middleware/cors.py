@@ -24,6 +24,8 @@ ALLOW_HEADERS: Final = (
     "Authorization",
     "Content-Type",
     "Idempotency-Key",
+    "Last-Event-ID",
+    "Cache-Control",
     "Tus-Resumable",
     "Upload-Length",
     "Upload-Offset",
@@ -43,7 +45,8 @@ ALLOW_HEADERS: Final = (
     "If-Unmodified-Since",
     "If-Range",
 )
-"""Request headers of the tus clients and of the IETF draft that follows tus, and of downloads."""
+"""Request headers of the tus clients, of the IETF draft that follows tus, of downloads, and of
+scripts that read event streams by themselves (an EventSource needs no permission for its own)."""
 
 EXPOSE_HEADERS: Final = (
     "Location",

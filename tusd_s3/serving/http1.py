@@ -19,7 +19,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import math
+import socket
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
@@ -29,11 +32,13 @@ from tusd_s3 import limits
 from tusd_s3.app.body import TRAILERS_KEY
 from tusd_s3.app.inbox import BUDGET_KEY, INBOX_KEY, PACE_KEY, Inbox
 from tusd_s3.app.outlet import TRANSPORT_KEY
+from tusd_s3.app.streaming import STREAM_KEY
 from tusd_s3.budget import LARGE_BLOCK_BYTES, MemoryBudget
 from tusd_s3.model.chunk import Chunk
 from tusd_s3.pace import Pace
 from tusd_s3.ports import BodyEnd
-from tusd_s3.protocol import checksum, tus1
+from tusd_s3.protocol import checksum
+from tusd_s3.serving.refusals import HEAD_MAX_BYTES, MALFORMED, TOO_LONG
 
 if TYPE_CHECKING:
     from uvicorn._types import (
@@ -45,10 +50,6 @@ if TYPE_CHECKING:
     )
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-HEAD_MAX_BYTES: Final = 64 * limits.KIB
-"""Bytes of a request in a row that are not body: request line and headers, or trailers. Common
-servers allow 8 to 64 KiB; more is no client of ours. One read beyond it may be kept."""
-
 LINGER_MAX_S: Final = 1.0
 """How long a connection with a refused head stays open, its bytes unread: one that is closed with
 bytes on the way is reset, and a reset takes the response along."""
@@ -57,26 +58,13 @@ HEAD_MAX_S: Final = 30.0
 """From the opening of a connection, or the first byte of a further request, to its last header."""
 
 
-def _plain_response(status_line: str, text: str) -> bytes:
-    """An error of this layer, in the form that all errors of the server have."""
-    head = (
-        f"HTTP/1.1 {status_line}\r\ntus-resumable: {tus1.VERSION}\r\n"
-        "content-type: text/plain; charset=utf-8\r\n"
-        f"content-length: {len(text)}\r\nconnection: close\r\n\r\n"
-    )
-    return f"{head}{text}".encode("ascii")
-
-
-_TOO_LONG: Final = _plain_response(
-    "431 Request Header Fields Too Large",
-    f"header_too_long: A request's headers may have at most {HEAD_MAX_BYTES} bytes.\n",
-)
-_MALFORMED: Final = _plain_response(
-    "400 Bad Request", "bad_request: This is not a well-formed HTTP/1.1 request.\n"
-)
 _TRAILER: Final = checksum.FIELD.lower().encode("ascii")
 UNASKED_MAX_BYTES: Final = 16 * limits.KIB
 """Most that is read at once while no body is waited for: a head, and what comes along with it."""
+
+STREAM_BUFFER_BYTES: Final = 4 * limits.KIB
+"""What is kept of a stream that its client does not take, here and again by the system: some ten
+events. What comes later is newer, so that there is no use in keeping more."""
 
 _OFFER_HEADERS: Final = frozenset({b"upgrade", b"connection", b"http2-settings"})
 
@@ -140,6 +128,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _pace: Pace
     _inbox: Inbox | None = None
     _pieces: list[Chunk]
+    _is_stream = False
     _body_left = 0
     """Bytes of a body of known length that are still to come."""
 
@@ -174,7 +163,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """The client sends no more; while a whole request is being answered, that is fine."""
         cycle = self._last_cycle
-        if cycle is None or cycle.more_body or cycle.response_complete:
+        if cycle is None or cycle.more_body or cycle.response_complete or self._is_stream:
             return None
         cycle.keep_alive = False
         return True
@@ -193,7 +182,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._hand_over()
         self._overhead_bytes = 0 if self._progressed else self._overhead_bytes + len(data)
         if self._overhead_bytes > HEAD_MAX_BYTES:
-            self._refuse(_TOO_LONG)
+            self._refuse(TOO_LONG)
         elif self._awaits_head and self._overhead_bytes and self._head_timer is None:
             self._arm_head_timer()
 
@@ -255,9 +244,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self._offered_upgrade = False
                 self._new_parser()
                 return head + data[offer.args[0] :]
-            self._refuse(_MALFORMED)
+            self._refuse(MALFORMED)
         except httptools.HttpParserError:
-            self._refuse(_MALFORMED)
+            self._refuse(MALFORMED)
         return b""
 
     def _head_without_offer(self) -> bytes | None:
@@ -290,6 +279,25 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._disarm_head_timer()
         super().on_headers_complete()
         self._open_inbox()
+        if self.scope["method"] == "GET":
+            self.scope[STREAM_KEY] = self  # type: ignore[typeddict-unknown-key] # ours
+
+    def begin_stream(self, stall_max_s: float) -> None:
+        """See `StreamConnection`. The system times what was sent and not acknowledged, also by a
+        client that is no longer there (tcp(7), TCP_USER_TIMEOUT)."""
+        self._is_stream = True
+        self.cycle.keep_alive = False
+        self.transport.set_write_buffer_limits(high=STREAM_BUFFER_BYTES)
+        connection = self.transport.get_extra_info("socket")
+        with contextlib.suppress(OSError):  # no TCP
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_BUFFER_BYTES)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+                stall_max_ms = math.ceil(stall_max_s * 1000)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stall_max_ms)
+
+    def abort(self) -> None:
+        """See `StreamConnection`."""
+        self.transport.abort()
 
     def _open_inbox(self) -> None:
         """For the body that the head announces, if it does."""

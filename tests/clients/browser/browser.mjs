@@ -1,5 +1,9 @@
 // A headless Chromium that talks to nobody but us, and what goes wrong on its pages.
 
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { basename, dirname, join } from 'node:path'
+
 import { chromium } from 'playwright-core'
 
 import { job } from '../job.mjs'
@@ -23,7 +27,8 @@ export async function withPage(work) {
     timeout: WAIT_MS,
   })
   try {
-    const page = await browser.newPage({ viewport: { width: 1000, height: 900 } })
+    const context = await browser.newContext({ viewport: { width: 1000, height: 900 } })
+    const page = await context.newPage()
     page.setDefaultTimeout(WAIT_MS)
     return await work(page)
   } finally {
@@ -51,4 +56,25 @@ export function exchangesOf(page, endpoint) {
     exchanges.push({ method: request.method(), status: response.status(), offset, length })
   })
   return exchanges
+}
+
+/** The dev page loads Uppy from a CDN; Chromium checks what we answer against the page's hashes.
+ * What it asks of anybody else is noted in `elsewhere`. */
+export async function uppyFromPackage(page, home, elsewhere) {
+  const { resolve } = createRequire(import.meta.url)
+  const dist = join(dirname(resolve('uppy/package.json')), 'dist')
+  const { version } = createRequire(import.meta.url)('uppy/package.json')
+  await page.route(
+    (url) => url.origin !== new URL(home).origin,
+    async (route) => {
+      const { pathname, href } = new URL(route.request().url())
+      const path = join(dist, basename(pathname))
+      if (!pathname.endsWith(`/uppy@${version}/dist/${basename(path)}`) || !existsSync(path)) {
+        elsewhere.push(href)
+        await route.abort()
+        return
+      }
+      await route.fulfill({ path, headers: { 'Access-Control-Allow-Origin': '*' } })
+    },
+  )
 }

@@ -5,15 +5,11 @@
 // 'reselect' (so too, and the browser has not kept the file). Says 'cut' when it has made use of
 // the network being away, and waits for the test's word before and after that.
 
-import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { basename, dirname, join } from 'node:path'
+import { join } from 'node:path'
 
 import { job, permission, run, say } from '../job.mjs'
-import { exchangesOf, problemsOf, withPage } from './browser.mjs'
+import { exchangesOf, problemsOf, uppyFromPackage, withPage } from './browser.mjs'
 
-const uppy = dirname(createRequire(import.meta.url).resolve('uppy/package.json'))
-const { version } = createRequire(import.meta.url)('uppy/package.json')
 const origin = new URL(job.page).origin
 
 const FILE_INPUT = '.uppy-Dashboard-input >> nth=0'
@@ -24,10 +20,7 @@ const LONG_MS = 40_000
 await run(() =>
   withPage(async (page) => {
     const elsewhere = []
-    await page.route(
-      (url) => url.origin !== origin,
-      (route) => answerFromPackage(route, elsewhere),
-    )
+    await uppyFromPackage(page, job.page, elsewhere)
     const problems = problemsOf(page)
     const exchanges = exchangesOf(page, `${origin}/files/`)
     const shot = (name) => page.screenshot({ path: join(job.screenshots, `${name}.png`) })
@@ -56,18 +49,6 @@ await run(() =>
     return { finished, before, after: exchanges, problems, elsewhere }
   }),
 )
-
-/** The page loads Uppy from a CDN; Chromium checks what we answer against the page's hashes. */
-async function answerFromPackage(route, elsewhere) {
-  const url = new URL(route.request().url())
-  const path = join(uppy, 'dist', basename(url.pathname))
-  if (!url.pathname.endsWith(`/uppy@${version}/dist/${basename(path)}`) || !existsSync(path)) {
-    elsewhere.push(url.href)
-    await route.abort()
-    return
-  }
-  await route.fulfill({ path, headers: { 'Access-Control-Allow-Origin': '*' } })
-}
 
 /** Close the page, once the browser keeps its file (and, to reselect it, then lose that). */
 async function leave(page) {

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +29,8 @@ from tusd_s3 import errors
 from tusd_s3.model.upload import UploadId
 from tusd_s3.ports import Held, StopReason
 from tusd_s3.stores.redis import scripts
-from tusd_s3.stores.redis.client import FAILURES, Client, run_script_for_each, subscribed
+from tusd_s3.stores.redis.channel import WorkerChannel
+from tusd_s3.stores.redis.client import Client, run_script_for_each
 from tusd_s3.stores.redis.keys import Keys
 
 logger = logging.getLogger("tusd_s3.leases")
@@ -40,12 +40,6 @@ _RENEWALS_PER_TTL = 4
 
 _RENEWALS_AT_ONCE = 500
 """Leases renewed in one round trip; more would make the answers to others wait."""
-
-_RECONNECT_PAUSE_S = 0.2
-"""Between attempts to listen again after the connection of the channel broke."""
-
-_LISTEN_TIMEOUT_S = 1.0
-"""How long one wait for a message lasts before the connection's health is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +65,10 @@ class LeaseOptions:
 class LeaseKeeper:
     """Renews the leases of this worker, and passes messages between holders and newcomers."""
 
-    def __init__(self, client: Client, keys: Keys, options: LeaseOptions) -> None:
-        self.worker = secrets.token_hex(8)
+    def __init__(
+        self, client: Client, keys: Keys, options: LeaseOptions, channel: WorkerChannel
+    ) -> None:
+        self.worker = channel.worker
         self.options = options
         self._client = client
         self._keys = keys
@@ -80,6 +76,8 @@ class LeaseKeeper:
         self._renewed_at_s: dict[Held, float] = {}
         self._by_id: dict[UploadId, Held] = {}
         self._waiting: dict[UploadId, set[asyncio.Event]] = {}
+        channel.on("release", self._asked_to_let_go)
+        channel.on("free", self._told_free)
 
     def new_token(self) -> str:
         """A token no other acquisition has. The worker's name in it tells where to ask."""
@@ -175,26 +173,11 @@ class LeaseKeeper:
             elif overdue_s > 0:
                 held.secure(False)
 
-    async def listen_forever(self, listening: asyncio.Event) -> None:
-        """Take messages, over a new connection whenever one breaks; sets `listening` at first."""
-        while True:
-            try:
-                async with subscribed(self._client, self._keys.channel(self.worker)) as channel:
-                    listening.set()
-                    while True:
-                        message = await channel.get_message(timeout=_LISTEN_TIMEOUT_S)
-                        if message is not None and isinstance(message["data"], bytes):
-                            self._take(message["data"].decode())
-            except FAILURES as error:
-                logger.warning("the worker's channel broke: %s", type(error).__name__)
-                await asyncio.sleep(_RECONNECT_PAUSE_S)
+    def _asked_to_let_go(self, upload_id: str) -> None:
+        held = self._by_id.get(UploadId(upload_id))
+        if held is not None:
+            held.stop(StopReason.RELEASE_REQUESTED)
 
-    def _take(self, message: str) -> None:
-        verb, _, upload_id = message.partition(" ")
-        if verb == "release":
-            held = self._by_id.get(UploadId(upload_id))
-            if held is not None:
-                held.stop(StopReason.RELEASE_REQUESTED)
-        elif verb == "free":
-            for event in self._waiting.get(UploadId(upload_id), ()):
-                event.set()
+    def _told_free(self, upload_id: str) -> None:
+        for event in self._waiting.get(UploadId(upload_id), ()):
+            event.set()

@@ -20,6 +20,7 @@ from tusd_s3.model.chunk import Chunk
 from tusd_s3.model.upload import Upload, UploadId
 from tusd_s3.ports import Changes, Held
 from tusd_s3.stores.redis import scripts, serialize
+from tusd_s3.stores.redis.channel import WorkerChannel
 from tusd_s3.stores.redis.client import (
     Client,
     call_script,
@@ -31,6 +32,7 @@ from tusd_s3.stores.redis.gate import ByteGate
 from tusd_s3.stores.redis.keys import Keys
 from tusd_s3.stores.redis.leases import LeaseKeeper, LeaseOptions
 from tusd_s3.stores.redis.tails import TailCommand, fetch, store_and_run
+from tusd_s3.waiting import event_or_timeout
 
 logger = logging.getLogger("tusd_s3.records")
 
@@ -60,6 +62,7 @@ class RedisRecords:
 
     bulk: a client with connections of its own, for tails. Megabytes on their way must not make a
     renewal wait: a lease that is renewed too late is lost. blocks: what tails are read into.
+    channel: of this worker; others may listen on it too.
     """
 
     def __init__(
@@ -69,7 +72,8 @@ class RedisRecords:
         self._client = client
         self._bulk = bulk
         self._keys = Keys(prefix)
-        self._keeper = LeaseKeeper(client, self._keys, options)
+        self.channel = WorkerChannel(client, self._keys)
+        self._keeper = LeaseKeeper(client, self._keys, options, self.channel)
         self._options = options
         self._gate = ByteGate(_TAILS_AT_ONCE_BYTES)
 
@@ -83,9 +87,9 @@ class RedisRecords:
         listening = asyncio.Event()
         tasks = [
             asyncio.create_task(self._keeper.renew_forever(), name="tusd-s3 lease renewal"),
-            asyncio.create_task(self._keeper.listen_forever(listening), name="tusd-s3 channel"),
+            asyncio.create_task(self.channel.listen_forever(listening), name="tusd-s3 channel"),
         ]
-        await _event_or_timeout(listening, _LISTENING_WITHIN_S)
+        await event_or_timeout(listening, _LISTENING_WITHIN_S)
         try:
             yield
         finally:
@@ -323,7 +327,7 @@ class RedisRecords:
                 if left_s <= 0:
                     raise errors.UploadLocked
                 expires_in_s = max(0, answer[1]) / 1000 + _EXPIRED_GRACE_S
-                await _event_or_timeout(freed, min(left_s, expires_in_s, _ASK_AGAIN_S))
+                await event_or_timeout(freed, min(left_s, expires_in_s, _ASK_AGAIN_S))
                 freed.clear()
                 asked_at_s, answer = await self._outlast(attempt, max(left_s, _ASK_AGAIN_S))
         return asked_at_s, answer
@@ -367,11 +371,3 @@ class RedisRecords:
         held = Held(upload=upload, token=token)
         self._keeper.watch(held, asked_at_s)
         return held
-
-
-async def _event_or_timeout(event: asyncio.Event, timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-    except TimeoutError:
-        pass

@@ -310,4 +310,20 @@ return ARGV[1]
 )
 """Let a creation's name mean an upload; the only script with a KEYS of its own."""
 
-ALL = (CLAIM, CREATE, ACQUIRE, INSPECT, COMMIT, REBUILD, RENEW, RELEASE, FORGET)
+SIGHT = Script(
+    """
+-- ARGV: id, prefix, worker that watches
+local owner = redis.call('GET', KEYS[3])
+if owner then
+  local holder = string.match(owner, '^[^.]*')
+  redis.call('PUBLISH', ARGV[2] .. 'worker:' .. holder, 'watched ' .. ARGV[1] .. ' ' .. ARGV[3])
+end
+return {redis.call('HGETALL', KEYS[1]), owner or ''}
+"""
+)
+"""Read the record and who holds it, and tell that holder who watches. Changes nothing."""
+
+TELL = Script("return redis.call('PUBLISH', KEYS[1], ARGV[1])")
+"""Send a message (ARGV) to a channel (KEYS, so that a cluster's client knows where to go)."""
+
+ALL = (CLAIM, CREATE, ACQUIRE, INSPECT, COMMIT, REBUILD, RENEW, RELEASE, FORGET, SIGHT, TELL)
