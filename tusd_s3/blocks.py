@@ -14,13 +14,22 @@ from __future__ import annotations
 import ctypes
 import mmap
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from tusd_s3 import limits
 
 SPARE_BYTES: Final = 8 * limits.MIB
 """Kept as free blocks when none is in use, for clients that send one small body after another."""
+
+
+SMALL_BLOCK_BYTES: Final = 64 * limits.KIB
+"""What a body is given that sends little at once."""
+
+LARGE_BLOCK_BYTES: Final = limits.MIB
+"""What a fast body is read straight into: a read costs much the same however long it is. A block in
+which two parts meet outlives the first one: bodies may have a sixteenth of the budget in these."""
 
 
 class Blocks:
@@ -70,3 +79,13 @@ class Blocks:
     def _map(self) -> mmap.mmap:
         # Private: shared memory, the default, is dearer still and counts as something else.
         return mmap.mmap(-1, self.size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+def blocks_sharing(room: Callable[[], int], sizes: Sequence[int]) -> list[Blocks]:
+    """Blocks of several sizes. room: bytes that those of them which nobody uses may take in all."""
+
+    def left_for(size: int) -> int:
+        return room() - sum(blocks.free_bytes for blocks in all_blocks if blocks.size != size)
+
+    all_blocks = [Blocks(size, partial(left_for, size)) for size in sizes]
+    return all_blocks

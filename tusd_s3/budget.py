@@ -24,21 +24,14 @@ import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Final
 
 from tusd_s3 import limits
-from tusd_s3.blocks import Blocks
+from tusd_s3.blocks import LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES, Blocks, blocks_sharing
 
 READ_MAX_BYTES: Final = 256 * limits.KIB
 """Most that is read of a connection at once: few reads for a fast client, and the grain in which
 room is given away."""
-
-SMALL_BLOCK_BYTES: Final = 64 * limits.KIB
-"""What a body is given that sends little at once."""
-
-LARGE_BLOCK_BYTES: Final = limits.MIB
-"""What a fast body is read straight into: a read costs much the same however long it is."""
 
 READ_MIN_BYTES: Final = 512
 """What is read where there is no room: several may have been told of the same room. Before it is
@@ -158,6 +151,7 @@ class MemoryBudget:
             raise ValueError("bodies need at least half of the budget")
         self._total = total_bytes
         self._reserve = reserve_bytes
+        self._large_max = total_bytes // 16 // LARGE_BLOCK_BYTES
         self._used = 0
         self._lent = 0
         self._turns = itertools.count()
@@ -172,7 +166,7 @@ class MemoryBudget:
         self.asked_count = 0
         self._windows_bytes = 0
         sizes = (SMALL_BLOCK_BYTES, READ_MAX_BYTES, LARGE_BLOCK_BYTES)
-        self._all_blocks = [Blocks(size, partial(self._room_for_free, size)) for size in sizes]
+        self._all_blocks = blocks_sharing(self._room_for_free_blocks, sizes)
         self.small_blocks, self.blocks, self.large_blocks = self._all_blocks
 
     @property
@@ -200,6 +194,12 @@ class MemoryBudget:
     def read_bytes(self) -> int:
         """How much of a connection may be read at once."""
         return min(READ_MAX_BYTES, max(READ_MIN_BYTES, self.free_bytes))
+
+    def blocks_for_fast(self, size: int) -> Blocks:
+        """What a body that comes fast and has `size` bytes left is read into."""
+        is_large = size > READ_MAX_BYTES and self.body_count <= self._large_max
+        is_large = is_large and self.free_bytes >= LARGE_BLOCK_BYTES
+        return self.large_blocks if is_large else self.blocks
 
     def open(self) -> Account:
         """An account for a request's body, to be closed."""
@@ -303,10 +303,8 @@ class MemoryBudget:
 
     # --- who gets what ------------------------------------------------------------------------
 
-    def _room_for_free(self, size: int) -> int:
-        """What free blocks of this size may take."""
-        others = sum(blocks.free_bytes for blocks in self._all_blocks if blocks.size != size)
-        return self.free_bytes + self._reserve - others
+    def _room_for_free_blocks(self) -> int:
+        return self.free_bytes + self._reserve
 
     def _may_lend(self, size: int) -> bool:
         if self._used + size <= self._total:

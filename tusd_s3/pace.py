@@ -16,8 +16,8 @@ from typing import Final
 from tusd_s3 import limits
 
 TURN_BYTES: Final = limits.MIB
-"""May be begun in one turn of the event loop; the one that exceeds it may be as long again. Reading
-or writing a MiB takes half a millisecond, encrypting it one."""
+"""May be begun in one turn of the event loop; twice that, where one had to wait and the next one
+does not. Reading or writing a MiB takes half a millisecond, encrypting it one."""
 
 
 class Pace:
@@ -30,7 +30,7 @@ class Pace:
 
     def run(self, size: int, move: Callable[[], None]) -> None:
         """Call `move`, which moves `size` bytes: at once, or in a later turn."""
-        if self._left > 0 and not self._waiting:
+        if self._left > 0:  # then nobody waits
             self._take(size)
             move()
         else:
@@ -38,7 +38,7 @@ class Pace:
 
     async def turn(self, size: int) -> None:
         """Return when `size` bytes may be moved."""
-        if self._left > 0 and not self._waiting:
+        if self._left > 0:  # then nobody waits
             self._take(size)
             return
         waiter = asyncio.get_running_loop().create_future()

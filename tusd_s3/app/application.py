@@ -128,6 +128,7 @@ class UploadsApp:
             is_redirected=settings.downloads == "redirect",
             stall_s=settings.network_timeout,
             is_ours=self._own_process,
+            pace=self._pace,
         )
         resource = Resource(self._engine, max_bytes, self._budget, also=("GET",))
         return Download(resource, self._downloads, self._engine, max_bytes, self._budget, manners)

@@ -12,6 +12,7 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
+from tusd_s3 import limits
 from tusd_s3.app.body import AsgiBody
 from tusd_s3.app.endpoints import Endpoint, Resource, requested_upload
 from tusd_s3.app.outlet import Outlet
@@ -25,6 +26,7 @@ from tusd_s3.downloads import (
     Unchanged,
 )
 from tusd_s3.engine import Uploads
+from tusd_s3.pace import Pace
 from tusd_s3.protocol.conditions import parse_conditions
 from tusd_s3.protocol.download import render_content, render_link, render_not_modified
 from tusd_s3.protocol.fields import Fields
@@ -33,6 +35,9 @@ from tusd_s3.protocol.ranges import parse_range
 
 logger = logging.getLogger("tusd_s3.app")
 
+_MUCH_BYTES: Final = 64 * limits.KIB
+"""Pieces from here on ask the event loop's pace: a hundred fast readers at once would hold it."""
+
 _GONE_WITHIN_S: Final = 1.0
 """How long a connection that was broken off may take to be reported as such."""
 
@@ -40,11 +45,12 @@ _GONE_WITHIN_S: Final = 1.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadManners:
     """How downloads are served. is_redirected: by an address of the store's. stall_s: how long a
-    client may take nothing. is_ours: see `Outlet`."""
+    client may take nothing. is_ours: see `Outlet`. pace: of the event loop, for wide windows."""
 
     is_redirected: bool
     stall_s: float
     is_ours: bool
+    pace: Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +134,7 @@ class Download(Endpoint):
                 end_now = functools.partial(_end_now, limit)
                 gone.add_done_callback(end_now)
                 with outlet.watched(self._manners.stall_s, end_now):
-                    await _pump(delivery, outlet)
+                    await _pump(delivery, outlet, self._manners.pace)
         except (TimeoutError, DeliveryBroken) as error:
             if not gone.done():
                 logger.info("%s broken off: %s", scope["path"], type(error).__name__)
@@ -139,10 +145,12 @@ class Download(Endpoint):
             gone.cancel()
 
 
-async def _pump(delivery: Delivery, outlet: Outlet) -> None:
+async def _pump(delivery: Delivery, outlet: Outlet, pace: Pace) -> None:
     loop, window = asyncio.get_running_loop(), delivery.window
     while (piece := await delivery.next()) is not None:
         is_full = len(piece) == len(window.room)
+        if len(piece) >= _MUCH_BYTES:
+            await pace.turn(len(piece))
         written_at_s = loop.time()
         await outlet.write(piece)
         window.taken(within_s=loop.time() - written_at_s, is_full=is_full)

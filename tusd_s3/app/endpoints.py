@@ -46,7 +46,7 @@ class Endpoint:
             scope,
             receive,
             self._budget,
-            expected=announces_body(fields),
+            expected=_announces_body(fields),
             awaits_continue="Expect" in fields,
         )
         try:
@@ -174,7 +174,7 @@ def _refuse_upgrade(fields: Fields, body: AsgiBody) -> None:
         raise errors.InvalidHeader("Upgrade", "expected no offer of another protocol with a body")
 
 
-def announces_body(fields: Fields) -> bool:
+def _announces_body(fields: Fields) -> bool:
     """Whether a body follows the headers (RFC 9112, 6.3)."""
     # As it came, however long: this must not fail, even where nothing else is looked at.
     length = fields.get_list("Content-Length") or ""

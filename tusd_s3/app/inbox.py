@@ -17,8 +17,8 @@ from collections.abc import Callable
 from typing import Final
 
 from tusd_s3 import limits
-from tusd_s3.blocks import Blocks
-from tusd_s3.budget import READ_MAX_BYTES, SMALL_BLOCK_BYTES, MemoryBudget
+from tusd_s3.blocks import SMALL_BLOCK_BYTES, Blocks
+from tusd_s3.budget import READ_MAX_BYTES, MemoryBudget
 from tusd_s3.model.chunk import Chunk
 from tusd_s3.ports import BodyEnd
 
@@ -90,7 +90,7 @@ class Inbox:
         room for a block."""
         if not self._is_fast or not self.is_wanted:
             return None
-        if not self._room and not self._begin_large_block(most):
+        if not self._room and not self._begin(self._budget.blocks_for_fast(most)):
             return None
         return self._room[:most]
 
@@ -153,13 +153,6 @@ class Inbox:
         is_small = size <= SMALL_BLOCK_BYTES
         blocks = self._budget.small_blocks if is_small else self._budget.blocks
         return size >= TINY_BYTES and self._begin(blocks)
-
-    def _begin_large_block(self, most: int) -> bool:
-        """One for a body that comes fast and has `most` bytes left."""
-        is_large = most > self._budget.blocks.size
-        return (is_large and self._begin(self._budget.large_blocks)) or self._begin(
-            self._budget.blocks
-        )
 
     def _begin(self, blocks: Blocks) -> bool:
         self.trim()

@@ -28,8 +28,7 @@ from starlette.types import Receive, Scope, Send
 
 from tusd_s3 import errors
 from tusd_s3.app.body import AsgiBody
-from tusd_s3.app.endpoints import Endpoint, announces_body, requested_upload
-from tusd_s3.app.respond import respond
+from tusd_s3.app.endpoints import Endpoint, requested_upload
 from tusd_s3.app.streaming import stream_of
 from tusd_s3.budget import MemoryBudget
 from tusd_s3.engine import Uploads
@@ -80,22 +79,6 @@ class ProgressResource(Endpoint):
         self._watching = watching
         self._stall_max_s = stall_max_s
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        fields = Fields(scope["headers"])
-        # What takes a place in the budget stands for the connection, as that of any other body.
-        body = AsgiBody(
-            scope, receive, self._budget, expected=announces_body(fields), awaits_continue=True
-        )
-        try:
-            answer = await self._answer(scope, fields, body)
-            if isinstance(answer, _Stream):
-                await self._stream(answer, scope, receive, send)
-            else:
-                await respond(answer, scope, body, send)
-        finally:
-            body.close()
-
     async def handle(
         self, _method: str, /, scope: Scope, fields: Fields, body: AsgiBody
     ) -> Response:
@@ -122,6 +105,15 @@ class ProgressResource(Endpoint):
             self._watching().close(seat)
             return Response(204, _HEADERS)
         return _Stream(200, seat=seat, seen=seen)
+
+    async def send(
+        self, response: Response, scope: Scope, receive: Receive, body: AsgiBody, send: Send
+    ) -> None:
+        """See `Endpoint.send`."""
+        if isinstance(response, _Stream):
+            await self._stream(response, scope, receive, send)
+        else:
+            await super().send(response, scope, receive, body, send)
 
     async def _stream(self, stream: _Stream, scope: Scope, receive: Receive, send: Send) -> None:
         response = EventSourceResponse(

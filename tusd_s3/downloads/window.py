@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Final
 
 from tusd_s3 import limits
-from tusd_s3.budget import READ_MAX_BYTES, SMALL_BLOCK_BYTES, MemoryBudget
+from tusd_s3.blocks import SMALL_BLOCK_BYTES
+from tusd_s3.budget import READ_MAX_BYTES, MemoryBudget
 
 WIDTHS_BYTES: Final = (8 * limits.KIB, SMALL_BLOCK_BYTES, READ_MAX_BYTES)
 """The widest costs the fewest calls; wider ones fall out of the processor's cache."""

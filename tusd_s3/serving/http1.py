@@ -33,7 +33,8 @@ from tusd_s3.app.body import TRAILERS_KEY
 from tusd_s3.app.inbox import BUDGET_KEY, INBOX_KEY, PACE_KEY, Inbox
 from tusd_s3.app.outlet import TRANSPORT_KEY
 from tusd_s3.app.streaming import STREAM_KEY
-from tusd_s3.budget import LARGE_BLOCK_BYTES, MemoryBudget
+from tusd_s3.blocks import LARGE_BLOCK_BYTES
+from tusd_s3.budget import MemoryBudget
 from tusd_s3.model.chunk import Chunk
 from tusd_s3.pace import Pace
 from tusd_s3.ports import BodyEnd
