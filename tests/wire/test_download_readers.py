@@ -14,8 +14,11 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.support.bodies import KIB, MIB, PART_BYTES, body_of
+from tests.support.faults import Hold
 from tests.support.memory import peak_bytes
 from tests.support.raw import RawConnection
+from tests.support.redis_proxy import RedisProxy
+from tests.support.s3_calls import S3Call
 from tests.support.s3_proxy import S3Proxy
 from tests.support.server import ServerProcess
 from tests.support.tus import RawClient
@@ -56,6 +59,38 @@ def test_who_leaves_takes_the_connection_to_s3_along(
     assert connection.read_some()
     leaves(connection)
     eventually(lambda: s3_proxy.carried <= before, what="the connection to S3 is closed")
+
+
+def leave_while(client: RawClient, path: str, hold: Hold) -> None:
+    """A GET whose client is gone, and known to be, before the answer begins."""
+    connection = client.connect()
+    connection.send_head("GET", path)
+    hold.wait_until_reached()
+    connection.reset()
+    for _ in range(2):  # the server sees what happens to its connections in order
+        assert client.request("OPTIONS", path).status == 204
+    hold.release()
+
+
+def test_who_has_left_before_the_answer_is_no_error(proxied: World, s3_proxy: S3Proxy) -> None:
+    path = stored(proxied.client)
+    hold = Hold()
+    s3_proxy.fail(S3Call.GET_OBJECT, hold)
+    leave_while(proxied.client, path, hold)
+    assert proxied.client.request("GET", path).body == BODY
+    assert "Traceback" not in proxied.server.log()
+
+
+def test_a_watcher_who_has_left_before_the_stream_is_no_error(
+    proxied: World, redis_proxy: RedisProxy
+) -> None:
+    path = proxied.client.new_upload(SIZE)
+    hold = Hold()
+    redis_proxy.fail("EVALSHA", hold)
+    leave_while(proxied.client, f"{path}/progress", hold)
+    snapshot = proxied.client.request("GET", f"{path}/progress", {"Accept": "application/json"})
+    assert snapshot.status == 200
+    assert "Traceback" not in proxied.server.log()
 
 
 def test_a_reader_who_takes_nothing_is_cut(start_server: StartServer) -> None:

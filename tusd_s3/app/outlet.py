@@ -50,6 +50,8 @@ class Outlet:
         self._seen: tuple[int, int, int] | None = None
         self._still = 0
         self._timer: asyncio.TimerHandle | None = None
+        if self._transport is not None and self._transport.is_closing():
+            self._transport = None  # the client has left already; nothing can be set any more
         if self._transport is not None:
             self._transport.set_write_buffer_limits(high=0)  # a write is over when all is written
             self._socket = self._transport.get_extra_info("socket")
@@ -102,8 +104,8 @@ class Outlet:
             return 0
         try:
             answer = fcntl.ioctl(self._socket.fileno(), _OUTGOING, bytes(4))
-        except OSError:
-            return 0  # it was closed
+        except (OSError, ValueError):  # it was closed; uvloop's has a negative number then
+            return 0
         return int(struct.unpack("i", answer)[0])
 
 

@@ -288,6 +288,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         client that is no longer there (tcp(7), TCP_USER_TIMEOUT)."""
         self._is_stream = True
         self.cycle.keep_alive = False
+        if self.transport.is_closing():  # the client has left already; nothing can be set any more
+            return
         self.transport.set_write_buffer_limits(high=STREAM_BUFFER_BYTES)
         connection = self.transport.get_extra_info("socket")
         with contextlib.suppress(OSError):  # no TCP
