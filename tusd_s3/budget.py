@@ -197,7 +197,7 @@ class MemoryBudget:
 
     def blocks_for_fast(self, size: int) -> Blocks:
         """What a body that comes fast and has `size` bytes left is read into."""
-        is_large = size > READ_MAX_BYTES and self.body_count <= self._large_max
+        is_large = size > READ_MAX_BYTES and len(self._accounts) <= self._large_max
         is_large = is_large and self.free_bytes >= LARGE_BLOCK_BYTES
         return self.large_blocks if is_large else self.blocks
 

@@ -236,7 +236,10 @@ async def test_of_a_block_that_was_read_into_the_rest_is_used_first_and_given_ba
 
 async def test_many_bodies_have_no_large_blocks_which_parts_would_share() -> None:
     budget = budget_of(64 * MIB)
+    silent = [inbox_of(budget) for _ in range(100)]  # who holds nothing does not count
     others = [inbox_of(budget) for _ in range(64 * MIB // 16 // LARGE_BLOCK_BYTES)]
+    for other in others:
+        other.push(b"1")
     inbox = await fast_inbox(budget)
     waiting = await wanting(inbox)
     room = inbox.buffer(8 * MIB)
@@ -245,6 +248,7 @@ async def test_many_bodies_have_no_large_blocks_which_parts_would_share() -> Non
     inbox.filled(len(room))
     await waiting
     others[0].close()
+    assert len(silent) == 100
     waiting = await wanting(inbox)
     room = inbox.buffer(8 * MIB)
     assert room is not None
