@@ -134,7 +134,7 @@ class Download(Endpoint):
                 end_now = functools.partial(_end_now, limit)
                 gone.add_done_callback(end_now)
                 with outlet.watched(self._manners.stall_s, end_now):
-                    await _pump(delivery, outlet, self._manners.pace)
+                    await pump(delivery, outlet, self._manners.pace)
         except (TimeoutError, DeliveryBroken) as error:
             if not gone.done():
                 logger.info("%s broken off: %s", scope["path"], type(error).__name__)
@@ -145,7 +145,8 @@ class Download(Endpoint):
             gone.cancel()
 
 
-async def _pump(delivery: Delivery, outlet: Outlet, pace: Pace) -> None:
+async def pump(delivery: Delivery, outlet: Outlet, pace: Pace) -> None:
+    """All of `delivery` to the client, a window at a time. Raises DeliveryBroken."""
     loop, window = asyncio.get_running_loop(), delivery.window
     while (piece := await delivery.next()) is not None:
         is_full = len(piece) == len(window.room)

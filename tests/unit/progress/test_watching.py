@@ -140,12 +140,13 @@ async def test_reports_of_another_worker_than_the_holder_wait_for_a_look(
     world = World(holder="old")
     upload = world.add(tail_bytes=1)
     async with watched(world) as service:
-        stream = shown(await service.open(upload.id))
+        seat = await service.open(upload.id)
+        stream = shown(seat)
         await next_of(stream)
         service.reported("old", {upload.id: 50})
         assert (await next_of(stream)).offset == 50
         service.reported("new", {upload.id: 20})
-        assert service._watched[upload.id].progress.offset == 50  # type: ignore[union-attr]
+        assert seat.progress.offset == 50
         world.holder = "new"
         assert (await next_of(stream)).offset == 1  # what `old` had received died with it
         service.reported("new", {upload.id: 20})
