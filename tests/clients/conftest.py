@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,8 +34,9 @@ def node() -> str:
     found, npm = shutil.which("node"), shutil.which("npm")
     if found is None or npm is None:
         missing("Node.js and npm are not on the PATH")
-    if not _is_installed():
-        _install(npm)
+    with _alone():
+        if not _is_installed():
+            _install(npm)
     return found
 
 
@@ -72,6 +74,14 @@ def missing(reason: str) -> NoReturn:
     if os.environ.get(REQUIRE) == "1":
         pytest.fail(f"{reason}, and {REQUIRE}=1 asks for it", pytrace=False)
     pytest.skip(reason)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One process at a time: of several that run tests, two would install into one folder."""
+    with (HERE / "package.json").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def _is_installed() -> bool:

@@ -97,12 +97,12 @@ def test_at_most_four_events_a_second(client: RawClient) -> None:
     ):
         first_of(stream)
         watch = Stopwatch()
-        for piece in range(0, 100 * KIB, KIB):
-            patch.send(body_of(KIB, seed=piece))
+        for sent in range(KIB, 101 * KIB, KIB):
+            patch.send(body_of(KIB, seed=sent))
             patch.pause(0.01)
-        stream.until("progress", offset=100 * KIB)
+            if sent % (25 * KIB) == 0:
+                stream.until("progress", offset=sent)
         assert len(stream.seen) <= 2 + 4 * watch.elapsed_s
-        assert len({event.data["offset"] for event in stream.seen}) > 3
 
 
 def test_short_patches_are_seen_by_their_records(
