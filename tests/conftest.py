@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.disk import GIB, lack_of_room, remove_all_but_logs
 from tests.support.redis_proxy import RedisProxy
@@ -20,6 +21,11 @@ from tests.support.stores import Bucket, RedisView, corner_of
 from tests.support.tus import RawClient
 from tests.support.world import World
 from tusd_s3.devstack.stores import LocalStores
+
+settings.register_profile(
+    "noisy machines", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("noisy machines")  # what took long has not failed
 
 IMPATIENT = {
     "network-timeout": "2s",

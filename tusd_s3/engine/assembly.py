@@ -24,16 +24,15 @@ from typing import Final, Self
 
 from tusd_s3 import errors, limits
 from tusd_s3.budget import MemoryBudget
+from tusd_s3.engine.attributes import attributes_of
 from tusd_s3.engine.multipart import Multipart
 from tusd_s3.engine.options import EngineOptions
 from tusd_s3.engine.recovery import RecoveringRecords
 from tusd_s3.engine.sources import SourceGoneError, Sources, as_source, byte_range, kept_s
-from tusd_s3.model.objects import object_attributes
 from tusd_s3.model.upload import Upload, UploadId, UploadState
 from tusd_s3.planner.join import JoinedPart, JoinPlan, choose_plan
 from tusd_s3.ports import Changes, Held, Objects, UploadRecords
 from tusd_s3.ports_copies import Copies
-from tusd_s3.protocol.headers import parse_metadata
 
 logger = logging.getLogger("tusd_s3.engine")
 
@@ -101,7 +100,6 @@ class Assembly:
         self._held = held
         self._ids = ids
         self._sources: list[Upload] = []
-        self._attributes = object_attributes(parse_metadata(held.upload.metadata))
         self._stopped = asyncio.Event()
         self._plan = JoinPlan(limits.S3_PART_SIZE_MIN_BYTES)
         self._may_copy = True
@@ -189,14 +187,14 @@ class Assembly:
         async with self._desk.streaming, self._desk.budget.loan(size):
             chunks = [chunk for part in parts for chunk in await self._read(part)]
             size, key = sum(map(len, chunks)), self._held.upload.key
-            put = self._desk.objects.put_object
+            put, attributes = self._desk.objects.put_object, attributes_of(self._held.upload)
             try:
-                await put(key, chunks, size, self._attributes)
+                await put(key, chunks, size, attributes)
             except errors.ObjectExists as found:
                 # Of an earlier run, whose answer was lost. The commit shows that nobody has
                 # overtaken us; the condition, that it is still the same object.
                 await self._commit(Changes())
-                await put(key, chunks, size, self._attributes, replacing=found.etag)
+                await put(key, chunks, size, attributes, replacing=found.etag)
         await self._record_completion()
 
     async def _read(self, part: JoinedPart) -> list[bytes]:
@@ -213,7 +211,6 @@ class Assembly:
             self._held,
             self._desk.records,
             self._desk.objects,
-            self._attributes,
             self._commit,
             staging=False,
         ).ready()

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import replace
 
 from tusd_s3.engine.options import EngineOptions
-from tusd_s3.model.objects import object_attributes, partial_key, render_key
+from tusd_s3.model.objects import partial_key, render_key
 from tusd_s3.model.upload import Upload, new_upload_id
 from tusd_s3.protocol.headers import parse_metadata
 from tusd_s3.protocol.message import CreateRequest
 
-logger = logging.getLogger("tusd_s3.engine")
-
 
 def new_upload(request: CreateRequest, options: EngineOptions) -> Upload:
     """The upload that `request` asks for, with an id of its own. Raises UploadTooLarge."""
-    upload_id, metadata = new_upload_id(), parse_metadata(request.metadata)
-    if left_out := object_attributes(metadata).left_out:
-        logger.warning("upload %s: too much for its object: %s", upload_id, ", ".join(left_out))
+    upload_id = new_upload_id()
     key = render_key(
-        options.key_template, prefix=options.key_prefix, upload_id=upload_id, metadata=metadata
+        options.key_template,
+        prefix=options.key_prefix,
+        upload_id=upload_id,
+        metadata=parse_metadata(request.metadata),
     )
     upload = Upload(
         id=upload_id,

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 
 from tusd_s3 import errors
+from tusd_s3.engine.attributes import attributes_of
 from tusd_s3.engine.vouching import write_recovery
-from tusd_s3.model.metadata import ObjectAttributes
 from tusd_s3.ports import Changes, Held, Objects, UploadRecords
 
 logger = logging.getLogger("tusd_s3.engine")
@@ -33,7 +33,6 @@ class Multipart:
         held: Held,
         records: UploadRecords,
         objects: Objects,
-        attributes: ObjectAttributes,
         commit: Commit,
         *,
         staging: bool,
@@ -41,7 +40,6 @@ class Multipart:
         self._held = held
         self._records = records
         self._objects = objects
-        self._attributes = attributes
         self._commit = commit
         self._staging = staging
         self._task: asyncio.Task[str] | None = None
@@ -89,7 +87,7 @@ class Multipart:
             await self._objects.abort_unknown(key)
         else:
             await self._commit(Changes(is_starting=True))
-        return await self._objects.create_multipart(key, self._attributes)
+        return await self._objects.create_multipart(key, attributes_of(self._held.upload))
 
     async def _record(self, multipart_id: str) -> None:
         try:

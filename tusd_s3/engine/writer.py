@@ -27,14 +27,13 @@ from dataclasses import dataclass, replace
 
 from tusd_s3 import errors
 from tusd_s3.budget import Account, MemoryBudget
+from tusd_s3.engine.attributes import attributes_of
 from tusd_s3.engine.flight import Flight
 from tusd_s3.engine.multipart import Multipart
 from tusd_s3.model.chunk import Chunk
-from tusd_s3.model.objects import object_attributes
 from tusd_s3.model.upload import Upload, UploadState
 from tusd_s3.planner.cutter import PartCutter, PlannedPart
 from tusd_s3.ports import Changes, Held, Objects, UploadRecords
-from tusd_s3.protocol.headers import parse_metadata
 
 logger = logging.getLogger("tusd_s3.engine")
 
@@ -79,7 +78,6 @@ class UploadWriter:
         self._budget = bench.budget
         self._concurrent_parts = bench.concurrent_parts
         self._expiry = bench.expiry
-        self._attributes = object_attributes(parse_metadata(upload.metadata))
         self._account = bench.budget.book() if account is None else account
         self._received = 0
         self._flights: deque[Flight] = deque()
@@ -87,7 +85,6 @@ class UploadWriter:
             held,
             self._records,
             self._objects,
-            self._attributes,
             self._commit_start,
             staging=staging,
         )
@@ -231,7 +228,8 @@ class UploadWriter:
         tasks = [flight.task for flight in self._flights]
         if self._multipart.task is not None:
             tasks.append(self._multipart.task)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
         self._account.clear()
 
     # --- sending ------------------------------------------------------------------------------
@@ -301,7 +299,7 @@ class UploadWriter:
         if length != self._declared.length:
             raise AssertionError("an object is stored whole or not at all")
         present = [chunk for chunk in chunks if chunk]
-        key, attributes = self._held.upload.key, self._attributes
+        key, attributes = self._held.upload.key, attributes_of(self._declared)
         try:
             await self._objects.put_object(key, present, length, attributes)
         except errors.ObjectExists as found:

@@ -42,6 +42,10 @@ _FIELD_PATTERNS = {
 }
 _KEY_PUNCTUATION = " -_.()"
 
+# Most names need no cleaning; these tell so in one step, not one for each character.
+_CLEAN_NAME = re.compile(r"[ -.0-\[\]-~]*")  # printable ASCII but for slashes
+_CLEAN_KEY_NAME = re.compile(rf"[A-Za-z0-9{re.escape(_KEY_PUNCTUATION)}]*")
+
 
 def object_attributes(metadata: Metadata) -> ObjectAttributes:
     """What an S3 object can carry of `metadata`.
@@ -76,7 +80,7 @@ def render_key(template: str, *, prefix: str, upload_id: UploadId, metadata: Met
     room = min(limits.FILENAME_MAX_BYTES, limits.S3_KEY_MAX_BYTES - len(fixed.encode()))
     if room < (len(_NAMELESS) if "{filename}" in template else 0):
         raise ValueError("prefix and template leave the key too little room")
-    name = _key_name(_file_name(metadata) or "", room)
+    name = _key_name(_file_name(metadata) or "", room) if "{filename}" in template else ""
     return prefix + _FIELD.sub(lambda m: upload_id if m[1] == "id" else name, template)
 
 
@@ -177,9 +181,11 @@ def _file_name(metadata: Metadata) -> str | None:
     value = next((metadata[key] for key in _NAME_KEYS if metadata.get(key)), None)
     if value is None:
         return None
-    text = unicodedata.normalize("NFC", value.decode("utf-8", errors="replace"))
-    cleaned = "".join("_" if _is_unsafe(char) else char for char in text)
-    return _cut(cleaned.strip().lstrip(". "), limits.FILENAME_MAX_BYTES) or _NAMELESS
+    text = value.decode("utf-8", errors="replace")
+    if not _CLEAN_NAME.fullmatch(text):
+        text = unicodedata.normalize("NFC", text)
+        text = "".join("_" if _is_unsafe(char) else char for char in text)
+    return _cut(text.strip().lstrip(". "), limits.FILENAME_MAX_BYTES) or _NAMELESS
 
 
 def _is_unsafe(char: str) -> bool:
@@ -190,11 +196,12 @@ def _is_unsafe(char: str) -> bool:
 
 
 def _key_name(name: str, max_bytes: int) -> str:
-    narrowed = "".join(
-        char if char in _KEY_PUNCTUATION or unicodedata.category(char)[0] in "LMN" else "_"
-        for char in name
-    )
-    return _cut(narrowed, max_bytes) or _NAMELESS
+    if not _CLEAN_KEY_NAME.fullmatch(name):
+        name = "".join(
+            char if char in _KEY_PUNCTUATION or unicodedata.category(char)[0] in "LMN" else "_"
+            for char in name
+        )
+    return _cut(name, max_bytes) or _NAMELESS
 
 
 def _cut(text: str, max_bytes: int) -> str:
