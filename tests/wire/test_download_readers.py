@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
+import psutil
 import pytest
 
 from tests.conftest import StartServer
@@ -59,6 +60,30 @@ def test_who_leaves_takes_the_connection_to_s3_along(
     assert connection.read_some()
     leaves(connection)
     eventually(lambda: s3_proxy.carried <= before, what="the connection to S3 is closed")
+
+
+def test_who_leaves_while_s3_thinks_takes_the_connection_along(
+    proxied: World, s3_proxy: S3Proxy
+) -> None:
+    path = stored(proxied.client)
+    hold = Hold()
+    s3_proxy.fail(S3Call.GET_OBJECT, hold)
+    connection = begin(proxied.client, path)
+    hold.wait_until_reached()
+    before = connections_to(proxied.server, s3_proxy.port)
+    connection.reset()
+    eventually(
+        lambda: connections_to(proxied.server, s3_proxy.port) < before,
+        what="the connection to S3 is closed",
+    )
+    hold.release()
+    assert proxied.client.request("GET", path).body == BODY
+    assert "Traceback" not in proxied.server.log()
+
+
+def connections_to(server: ServerProcess, port: int) -> int:
+    there = psutil.Process(server.pid).net_connections("tcp")
+    return sum(bool(one.raddr) and one.raddr.port == port for one in there)
 
 
 def leave_while(client: RawClient, path: str, hold: Hold) -> None:

@@ -93,6 +93,12 @@ class AsgiBody:
                 return chunk
         return self._end
 
+    async def disconnected(self) -> None:
+        """Wait until the client is gone, or has its answer. Only with nothing pending: what comes
+        is dropped."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     def trailers(self) -> Fields:
         """What followed the body, once that was read to its end.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -35,8 +35,13 @@ from tusd_s3.protocol.ranges import parse_range
 
 logger = logging.getLogger("tusd_s3.app")
 
+T = TypeVar("T")
+
 _MUCH_BYTES: Final = 64 * limits.KIB
 """Pieces from here on ask the event loop's pace: a hundred fast readers at once would hold it."""
+
+_CLIENT_LEFT: Final = Response(499)
+"""For the log: nobody is there to be told."""
 
 _GONE_WITHIN_S: Final = 1.0
 """How long a connection that was broken off may take to be reported as such."""
@@ -55,9 +60,10 @@ class DownloadManners:
 
 @dataclass(frozen=True, slots=True)
 class _Content(Response):
-    """A response whose body is on its way."""
+    """A response whose body is on its way, to a client that may leave."""
 
     delivery: Delivery | None = None
+    gone: asyncio.Task[None] | None = None
 
 
 class Download(Endpoint):
@@ -86,7 +92,7 @@ class Download(Endpoint):
             await self._resource(scope, receive, send)
 
     async def handle(
-        self, _method: str, /, scope: Scope, fields: Fields, _body: AsgiBody
+        self, _method: str, /, scope: Scope, fields: Fields, body: AsgiBody
     ) -> Response:
         """GET."""
         upload_id = requested_upload(scope)
@@ -94,15 +100,18 @@ class Download(Endpoint):
         if self._manners.is_redirected:
             return render_link(await downloads.link(upload_id))
         request = DownloadRequest(wanted=parse_range(fields), conditions=parse_conditions(fields))
-        answer = await downloads.open(upload_id, request)
-        if isinstance(answer, Unchanged):
-            return render_not_modified(answer.validators)
+        if body.is_pending:  # who sends a body instead of waiting is seen to leave later
+            return _opened(downloads, await downloads.open(upload_id, request), gone=None)
+        gone = asyncio.create_task(body.disconnected(), name="tusd-s3 download")
         try:
-            head = _head_of(answer)
+            answer = await _until(gone, downloads.open(upload_id, request))
+            response = _opened(downloads, answer, gone)
         except BaseException:
-            downloads.finish(answer)
+            gone.cancel()
             raise
-        return _Content(head.status, head.headers, delivery=answer)
+        if not isinstance(response, _Content):
+            gone.cancel()
+        return response
 
     async def send(
         self, response: Response, scope: Scope, receive: Receive, body: AsgiBody, send: Send
@@ -117,18 +126,21 @@ class Download(Endpoint):
                 await body.discard()
             if body.is_pending:
                 head["headers"].append((b"connection", b"close"))
-            await send(head)
-            await self._deliver(response.delivery, scope, receive, send)
+            gone = response.gone or asyncio.create_task(body.disconnected())
+            try:
+                await send(head)
+                await self._deliver(response.delivery, scope, gone, send)
+            finally:
+                gone.cancel()
         finally:
             self._downloads().finish(response.delivery)
 
     async def _deliver(
-        self, delivery: Delivery, scope: Scope, receive: Receive, send: Send
+        self, delivery: Delivery, scope: Scope, gone: asyncio.Task[None], send: Send
     ) -> None:
         """The body, until it is whole, or the client is gone or takes nothing any more, or the rest
         cannot be had."""
         outlet = Outlet(scope, send, is_ours=self._manners.is_ours)
-        gone = asyncio.create_task(_disconnect(receive), name="tusd-s3 download")
         try:
             async with asyncio.timeout(None) as limit:
                 end_now = functools.partial(_end_now, limit)
@@ -141,8 +153,6 @@ class Download(Endpoint):
                 outlet.abort()
                 # A server that does not know yet would complain that we go.
                 await asyncio.wait({gone}, timeout=_GONE_WITHIN_S)
-        finally:
-            gone.cancel()
 
 
 async def pump(delivery: Delivery, outlet: Outlet, pace: Pace) -> None:
@@ -158,14 +168,40 @@ async def pump(delivery: Delivery, outlet: Outlet, pace: Pace) -> None:
     await outlet.end()
 
 
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _until(gone: asyncio.Task[None], work: Awaitable[T]) -> T | None:
+    """What comes of `work`; None if the client left before: then it is cancelled."""
+    try:
+        async with asyncio.timeout(None) as limit:
+            end_now = functools.partial(_end_now, limit)
+            gone.add_done_callback(end_now)
+            try:
+                return await work
+            finally:
+                gone.remove_done_callback(end_now)
+    except TimeoutError:
+        if limit.expired():
+            return None
+        raise  # it is the work's own
 
 
 def _end_now(limit: asyncio.Timeout, _: object = None) -> None:
     with suppress(RuntimeError):  # it has ended already
         limit.reschedule(asyncio.get_running_loop().time())
+
+
+def _opened(
+    downloads: Downloads, answer: Delivery | Unchanged | None, gone: asyncio.Task[None] | None
+) -> Response:
+    if answer is None:
+        return _CLIENT_LEFT
+    if isinstance(answer, Unchanged):
+        return render_not_modified(answer.validators)
+    try:
+        head = _head_of(answer)
+    except BaseException:
+        downloads.finish(answer)
+        raise
+    return _Content(head.status, head.headers, delivery=answer, gone=gone)
 
 
 def _head_of(delivery: Delivery) -> Response:
