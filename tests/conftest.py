@@ -112,8 +112,8 @@ def start_module_server(stores: StoreSettings, module_path: Path) -> Iterator[St
 def start_server(stores: StoreSettings, tmp_path: Path) -> Iterator[StartServer]:
     """Start servers that live as long as the test: `start_server(max_size="1MiB")`.
 
-    `over` replaces the stores, `base_path` and `expect_traceback` are the harness's own; all other
-    names become command-line options.
+    `over` replaces the stores, `base_path`, `expect_traceback` and `fresh` are the harness's own;
+    all other names become command-line options.
     """
     yield from _starter(stores, tmp_path)
 
@@ -205,6 +205,7 @@ def _starter(stores: StoreSettings, folder: Path) -> Iterator[StartServer]:
         over: StoreSettings | None = None,
         base_path: str = "/files/",
         expect_traceback: bool = False,
+        fresh: bool = False,
         **options: Any,  # noqa: ANN401 - shown as text
     ) -> ServerProcess:
         given = {name.replace("_", "-"): str(value) for name, value in options.items()}
@@ -214,6 +215,7 @@ def _starter(stores: StoreSettings, folder: Path) -> Iterator[StartServer]:
             IMPATIENT | given,
             base_path,
             expect_traceback,
+            fresh=fresh,
         )
         started.append(server)
         server.start()
