@@ -33,6 +33,8 @@ clean-up stays out of the way, of counted calls above all; tests of it hurry it 
 PROCESS_NEEDS_BYTES = 2 * GIB
 """On the disk, of each process that runs tests; 1.8 GiB is the most that was seen."""
 
+_UNIT = Path(__file__).with_name("unit")
+
 StartServer = Callable[..., ServerProcess]
 
 
@@ -48,8 +50,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests first: with several processes, the last one must not work alone for minutes."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Long tests first, and those that start no server last: with several processes, the last one
+    must not work alone for minutes."""
+    items.sort(key=_turn)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -188,6 +191,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterTopolog
     """Three primaries with a replica each."""
     with ClusterTopology(tmp_path_factory.mktemp("cluster")) as topology:
         yield topology
+
+
+def _turn(item: pytest.Item) -> int:
+    if item.get_closest_marker("long") is not None:
+        return 0
+    return 2 if _UNIT in item.path.parents else 1
 
 
 def _address(url: str) -> tuple[str, int]:
