@@ -39,6 +39,8 @@ clean-up stays out of the way, of counted calls above all; tests of it hurry it 
 PROCESS_NEEDS_BYTES = 2 * GIB
 """On the disk, of each process that runs tests; 1.8 GiB is the most that was seen."""
 
+_UNIT = Path(__file__).with_name("unit")
+
 StartServer = Callable[..., ServerProcess]
 
 
@@ -54,8 +56,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests first: with several processes, the last one must not work alone for minutes."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Long tests first, and those that start no server last: with several processes, the last one
+    must not work alone for minutes."""
+    items.sort(key=_turn)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -118,8 +121,8 @@ def start_module_server(stores: StoreSettings, module_path: Path) -> Iterator[St
 def start_server(stores: StoreSettings, tmp_path: Path) -> Iterator[StartServer]:
     """Start servers that live as long as the test: `start_server(max_size="1MiB")`.
 
-    `over` replaces the stores, `base_path` and `expect_traceback` are the harness's own; all other
-    names become command-line options.
+    `over` replaces the stores, `base_path`, `expect_traceback` and `fresh` are the harness's own;
+    all other names become command-line options.
     """
     yield from _starter(stores, tmp_path)
 
@@ -196,6 +199,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterTopolog
         yield topology
 
 
+def _turn(item: pytest.Item) -> int:
+    if item.get_closest_marker("long") is not None:
+        return 0
+    return 2 if _UNIT in item.path.parents else 1
+
+
 def _address(url: str) -> tuple[str, int]:
     split = urlsplit(url)
     assert split.hostname is not None
@@ -211,6 +220,7 @@ def _starter(stores: StoreSettings, folder: Path) -> Iterator[StartServer]:
         over: StoreSettings | None = None,
         base_path: str = "/files/",
         expect_traceback: bool = False,
+        fresh: bool = False,
         **options: Any,  # noqa: ANN401 - shown as text
     ) -> ServerProcess:
         given = {name.replace("_", "-"): str(value) for name, value in options.items()}
@@ -220,6 +230,7 @@ def _starter(stores: StoreSettings, folder: Path) -> Iterator[StartServer]:
             IMPATIENT | given,
             base_path,
             expect_traceback,
+            fresh=fresh,
         )
         started.append(server)
         server.start()

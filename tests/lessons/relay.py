@@ -3,26 +3,22 @@ and its successor is on its way."""
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Lock
-from typing import IO, Self
+from typing import Self
 
-import tusd_s3
+from tests.support.forks import Fork, Forks
 from tests.support.raw import RawConnection
 from tests.support.server import StoreSettings, free_port
 from tests.support.tus import RawClient
 from tests.support.waiting import eventually
 
 _READY_WITHIN_S = 60.0
+_GONE_WITHIN_S = 20.0
 _ATTEMPTS = 3
 """A port that was free when it was chosen may be taken when the server listens."""
 
@@ -31,22 +27,13 @@ _ATTEMPTS = 3
 class Served:
     """A process that serves."""
 
-    pid: int
+    fork: Fork
     client: RawClient
 
     def kill(self) -> None:
         """SIGKILL; it is gone when this returns."""
-        os.kill(self.pid, signal.SIGKILL)
-        eventually(lambda: not self.is_alive, what=f"process {self.pid} is gone")
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the process is there."""
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
+        self.fork.send_signal(signal.SIGKILL)
+        self.fork.wait(_GONE_WITHIN_S)
 
 
 @dataclass(slots=True, eq=False)
@@ -62,13 +49,12 @@ class Relay:
     spares: int
     kills: int = 0
     serving: Served = field(init=False)
-    _nursery: subprocess.Popen[bytes] = field(init=False)
-    _orders: Lock = field(init=False, default_factory=Lock)
+    _forks: Forks = field(init=False)
     _next: SimpleQueue[Future[Served]] = field(init=False, default_factory=SimpleQueue)
     _starts: ThreadPoolExecutor = field(init=False)
 
     def __enter__(self) -> Self:
-        self._nursery = _nursery(self.stores)
+        self._forks = Forks()  # its own: all of them end together
         self._starts = ThreadPoolExecutor(self.spares)
         for _ in range(self.spares):
             self._next.put(self._starts.submit(self._start))
@@ -77,9 +63,7 @@ class Relay:
 
     def __exit__(self, *_: object) -> None:
         self._starts.shutdown()
-        with self._nursery:
-            assert self._nursery.stdin is not None
-            self._nursery.stdin.close()
+        self._forks.close()
 
     def kill(self) -> None:
         """SIGKILL the process that serves; the next one takes over."""
@@ -99,38 +83,16 @@ class Relay:
                 return served
         raise AssertionError(self.log_path.read_text(errors="replace")[-5000:])
 
-    def _fork(self, port: int) -> int:
+    def _fork(self, port: int) -> Fork:
         options = {**self.stores.options(), "host": "127.0.0.1", "port": f"{port}"}
         flags = [word for name, value in options.items() for word in (f"--{name}", value)]
-        order = {"arguments": ["serve", *flags], "log": str(self.log_path)}
-        with self._orders:
-            _stream(self._nursery.stdin).write(json.dumps(order).encode() + b"\n")
-            _stream(self._nursery.stdin).flush()
-            return int(_stream(self._nursery.stdout).readline())
-
-
-def _nursery(stores: StoreSettings) -> subprocess.Popen[bytes]:
-    # Settings of whoever runs the tests must not reach the servers.
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TUSD_"))}
-    root = str(Path(tusd_s3.__file__).resolve().parents[1])
-    return subprocess.Popen(
-        # -P: modules that lie beside the program are not the program's.
-        [sys.executable, "-P", str(Path(__file__).with_name("nursery.py"))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=kept | stores.environment() | {"PYTHONPATH": root},
-        start_new_session=True,
-    )
-
-
-def _stream(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None
-    return stream
+        environment = self.stores.server_environment()
+        return self._forks.start(["serve", *flags], environment, self.log_path)
 
 
 def _state(served: Served) -> str | None:
     """Whether the process is ready or has ended; None while it starts."""
-    if not served.is_alive:
+    if served.fork.poll() is not None:
         return "ended"
     with RawConnection(served.client.address, timeout_s=2.0) as connection:
         connection.send_head("OPTIONS", served.client.base_path)

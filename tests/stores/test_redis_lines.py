@@ -125,7 +125,7 @@ async def test_there_are_no_more_lines_than_connections(
     proxy, hold = RedisProxy((LOOPBACK, server.port)), Hold()
     proxy.start()
     try:
-        async with opened(proxy, timeout_s=1.0) as client:
+        async with opened(proxy, timeout_s=10.0) as client:
             await echo(client)
             rule = proxy.rules.add(lambda command: command[0] == "EVALSHA", hold, nth=1, times=None)
             waiting = []

@@ -8,11 +8,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-import tusd_s3
+from tests.support.forks import ROOT, Fork, forks
 from tests.support.raw import RawConnection
 from tests.support.tus import RawClient
 from tests.support.waiting import eventually
@@ -20,6 +21,8 @@ from tests.support.waiting import eventually
 _START_WITHIN_S = 30.0
 _STOP_WITHIN_S = 20.0
 _LOG_TAIL_CHARS = 12_000
+
+_COMMAND: Sequence[str] = ("tusd_s3",)
 
 SWITCH = "(switch)"
 """Value of an option that takes none."""
@@ -60,14 +63,24 @@ class StoreSettings:
             "AWS_SECRET_ACCESS_KEY": self.s3_secret_key,
         }
 
+    def server_environment(self) -> dict[str, str]:
+        """The whole environment of a server."""
+        # Settings of whoever runs the tests must not reach the server under test.
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TUSD_"))}
+        return kept | self.environment() | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
 
 @dataclass(slots=True, eq=False)
 class ServerProcess:
     """One `tusd-s3 serve`, in a process group of its own.
 
+    It comes from the nursery, which has loaded what a server loads: most of the processor's time of
+    a whole run went into that. Where the process itself is looked at, it is a fresh one.
+
     options: further command-line options, without dashes (`{"max-size": "1MiB"}`).
     expect_traceback: whether a traceback in the log is what the test provokes; else it fails it.
     module: what the interpreter runs, and its own arguments, before those of the command.
+    fresh: whether it is a new interpreter in any case, as where its memory is measured.
     """
 
     stores: StoreSettings
@@ -75,22 +88,15 @@ class ServerProcess:
     options: Mapping[str, str] = field(default_factory=dict)
     base_path: str = "/files/"
     expect_traceback: bool = False
-    module: Sequence[str] = ("tusd_s3",)
+    module: Sequence[str] = _COMMAND
+    fresh: bool = False
     port: int = field(init=False, default=0)
-    _process: subprocess.Popen[bytes] | None = field(init=False, default=None)
+    _process: subprocess.Popen[bytes] | Fork | None = field(init=False, default=None)
 
     def start(self) -> None:
         """Start, and wait until requests are answered."""
         self.port = free_port()
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self._environment(),
-                start_new_session=True,
-            )
+        self._process = self._new_interpreter() if self._is_fresh else self._fork()
         LIVE.append(self)
         try:
             eventually(self._is_ready, within_s=_START_WITHIN_S, what="the server answers OPTIONS")
@@ -172,7 +178,27 @@ class ServerProcess:
         """The end of it, for a failing test."""
         return self.log()[-_LOG_TAIL_CHARS:]
 
-    def _command(self) -> list[str]:
+    @property
+    def _is_fresh(self) -> bool:
+        # A supervisor starts its workers with what its own interpreter was started with.
+        return self.fresh or self.module != _COMMAND or "workers" in self.options
+
+    def _new_interpreter(self) -> subprocess.Popen[bytes]:
+        with self.log_path.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", *self.module, *self._arguments()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.stores.server_environment(),
+                start_new_session=True,
+            )
+
+    def _fork(self) -> Fork:
+        environment = self.stores.server_environment()
+        return forks().start(self._arguments(), environment, self.log_path)
+
+    def _arguments(self) -> list[str]:
         options = {
             **self.stores.options(),
             "host": "127.0.0.1",
@@ -181,16 +207,10 @@ class ServerProcess:
             "log-level": "debug",
             **self.options,
         }
-        command = [sys.executable, "-m", *self.module, "serve"]
+        arguments = ["serve"]
         for name, value in options.items():
-            command += [f"--{name}"] if value == SWITCH else [f"--{name}", value]
-        return command
-
-    def _environment(self) -> dict[str, str]:
-        # Settings of whoever runs the tests must not reach the server under test.
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TUSD_"))}
-        root = str(Path(tusd_s3.__file__).resolve().parents[1])
-        return kept | self.stores.environment() | {"PYTHONPATH": root, "PYTHONUNBUFFERED": "1"}
+            arguments += [f"--{name}"] if value == SWITCH else [f"--{name}", value]
+        return arguments
 
     def _is_ready(self) -> bool:
         assert self._process is not None
@@ -202,13 +222,14 @@ class ServerProcess:
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
-            os.killpg(self._process.pid, number)
+            with suppress(ProcessLookupError):  # of a fork's end, one hears a moment later
+                os.killpg(self._process.pid, number)
 
     def _reap(self) -> None:
         if self._process is None:
             return
         if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
             self._process.wait(_STOP_WITHIN_S)
         self._process = None
         if self in LIVE:

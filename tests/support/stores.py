@@ -7,10 +7,12 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import botocore.config
 import botocore.exceptions
+import botocore.loaders
 import botocore.session
 import redis
 
@@ -37,7 +39,9 @@ class Bucket:
     @classmethod
     def open(cls, stores: StoreSettings) -> Bucket:
         """The bucket these stores name; nothing is asked of S3 yet."""
-        client = botocore.session.Session().create_client(
+        session = botocore.session.Session()
+        session.register_component("data_loader", _sdk_data())
+        client = session.create_client(
             "s3",
             endpoint_url=stores.s3_endpoint,
             region_name=stores.s3_region,
@@ -174,6 +178,12 @@ def corner_of(stores: StoreSettings) -> Iterator[StoreSettings]:
         bucket.remove()
     finally:
         bucket.close()
+
+
+@cache
+def _sdk_data() -> botocore.loaders.Loader:
+    """What the SDK knows of S3, read once: it is large, and every module opens its bucket twice."""
+    return botocore.loaders.create_loader()
 
 
 _LEASE_KEYS = (":lease", ":waiting")

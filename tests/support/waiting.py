@@ -10,6 +10,11 @@ T = TypeVar("T")
 
 _POLL_S = 0.01
 
+_REST_SHARE = 4
+_REST_MAX_S = 0.2
+"""After a probe that takes long there is a rest of so many times as long: it asks the stores, and
+what is waited for needs them and the processor, too."""
+
 
 def eventually(
     probe: Callable[[], T | None],
@@ -25,6 +30,7 @@ def eventually(
     deadline = time.monotonic() + within_s
     last: object = None
     while True:
+        asked_at = time.monotonic()
         try:
             answer = probe()
         except (AssertionError, OSError) as error:
@@ -33,9 +39,10 @@ def eventually(
             if answer:
                 return answer
             last = answer
-        if time.monotonic() >= deadline:
+        now = time.monotonic()
+        if now >= deadline:
             raise AssertionError(f"not true within {within_s} s: {what or probe} (last: {last!r})")
-        time.sleep(every_s)
+        time.sleep(max(every_s, min(_REST_SHARE * (now - asked_at), _REST_MAX_S)))
 
 
 class Stopwatch:

@@ -20,6 +20,8 @@ import tusd_s3
 from tusd_s3 import cli
 from tusd_s3.config import Settings, env_name, flag_name
 
+pytestmark = pytest.mark.long  # the other unit tests start no processes, and come last
+
 REQUIRED = ("--s3-bucket", "uploads", "--redis-url", "redis://localhost:6379/0")
 COMMAND = (sys.executable, "-W", "error", "-m", "tusd_s3")
 TIMEOUT_S = 60

@@ -38,7 +38,7 @@ def test_line_20_it_takes_no_more_memory_than_one_without(start_server: StartSer
     wrong = {"Upload-Checksum": f"sha256 {b64encode(bytes(32)).decode()}"}
     peaks: dict[str, int] = {}
     for kind, headers, status in (("plain", {}, 204), ("right", right, 204), ("wrong", wrong, 460)):
-        server = start_server()
+        server = start_server(fresh=True)
         assert send(server.client, headers) == status
         peaks[kind] = peak_bytes(server.pid)
         server.stop()

@@ -142,7 +142,9 @@ def test_a_reader_who_takes_little_is_not(start_server: StartServer) -> None:
 
 def test_many_slow_readers_cost_no_more_than_the_budget(start_server: StartServer) -> None:
     """And an upload beside them goes on as if they were not there."""
-    server = start_server(memory_budget=f"{BUDGET_MIB}MiB", network_timeout="1h", lease_ttl="10s")
+    server = start_server(
+        memory_budget=f"{BUDGET_MIB}MiB", network_timeout="1h", lease_ttl="10s", fresh=True
+    )
     path = stored(server.client)
     with slow_readers(server, path, READERS) as readers:
         for _ in range(4):

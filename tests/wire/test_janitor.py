@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -136,6 +137,7 @@ def test_an_upload_that_goes_on_outlives_its_lifetime(
         answer = world.client.patch(path, offset, BODY[offset : offset + KIB])
         assert answer.status == 204, answer
         offset = answer.offset
+        time.sleep(0.05)  # it goes on long enough; without a rest it would be all the machine does
     world.client.upload_from(path, BODY)
     assert world.object_of(path) == BODY
 

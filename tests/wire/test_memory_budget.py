@@ -68,7 +68,9 @@ def idle(client: RawClient, count: int, size: int) -> Iterator[list[str]]:
 @pytest.fixture
 def patient(start_server: StartServer) -> ServerProcess:
     """A server on which silence lasts longer than any test."""
-    return start_server(memory_budget=f"{BUDGET_MIB}MiB", network_timeout="1h", lease_ttl="10s")
+    return start_server(
+        memory_budget=f"{BUDGET_MIB}MiB", network_timeout="1h", lease_ttl="10s", fresh=True
+    )
 
 
 def assert_flat(server: ServerProcess) -> None:

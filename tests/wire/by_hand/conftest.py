@@ -26,7 +26,7 @@ def server(
 ) -> Iterator[ServerProcess]:
     """A server as its command starts it."""
     log = tmp_path_factory.mktemp("by-hand") / "server.log"
-    with ServerProcess(stores, log, IMPATIENT) as server:
+    with ServerProcess(stores, log, IMPATIENT, fresh=True) as server:
         yield server
 
 
