@@ -7,6 +7,10 @@ Who waits is served in the order in which their present parts were begun. An upl
 on a little with each read would stop half-way through a part like all the others, and half a part
 can only go to Redis; the oldest part, once full, goes to S3 and makes room.
 
+For the same reason a part that comes fast has a *claim* on the room for the rest of it: it goes on
+unasked, and others get what is left beside all claims. A claim ends with the part, when its body
+becomes slow or idle, and when it has to wait after all.
+
 Bytes that are neither on their way nor about to be must not keep room from others: the longest idle
 accounts are asked to yield, which moves their bytes to Redis. If nobody is idle and nothing moves,
 because all hold half a part and wait, the youngest yields. So there is always somebody who goes on.
@@ -22,16 +26,15 @@ import asyncio
 import heapq
 import itertools
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
 from tusd_s3 import limits
+from tusd_s3.account import READ_MAX_BYTES, Account
 from tusd_s3.blocks import LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES, Blocks, blocks_sharing
 
-READ_MAX_BYTES: Final = 256 * limits.KIB
-"""Most that is read of a connection at once: few reads for a fast client, and the grain in which
-room is given away."""
+__all__ = ["BODY_BYTES", "READ_MAX_BYTES", "READ_MIN_BYTES", "Account", "MemoryBudget"]
 
 READ_MIN_BYTES: Final = 512
 """What is read where there is no room: several may have been told of the same room. Before it is
@@ -49,94 +52,7 @@ TICK_S: Final = 0.1
 """How often the needs are looked at while somebody waits."""
 
 _STALLED_TICKS: Final = 4
-"""So many without a grant mean that nothing moves; longer than it takes to be idle."""
-
-
-class Account:
-    """The bytes that one body holds. Use from the event loop's thread; `close` it.
-
-    on_yield: called when its bytes are needed: make them durable, `release` them and say
-        `yielded`. None while nothing can be done about them.
-    """
-
-    def __init__(self, budget: MemoryBudget, turn: int, *, is_body: bool) -> None:
-        self._budget = budget
-        self._is_body = is_body
-        self._held = 0
-        self._moving = 0
-        self.turn = turn
-        self.fed_at_s = 0.0
-        self.waiter: asyncio.Future[None] | None = None
-        self.on_yield: Callable[[], None] | None = None
-        self.is_asked = False
-        self._closed = False
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes charged."""
-        return self._held
-
-    @property
-    def resting_bytes(self) -> int:
-        """Bytes charged that are not on their way to S3."""
-        return self._held - self._moving
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether it waits for room."""
-        return self.waiter is not None
-
-    def charge(self, size: int) -> None:
-        """`size` bytes were read. Never waits: they are in memory."""
-        if not self._closed:
-            self._held += size
-            self._budget.take(size, self)
-            self.fed_at_s = self._budget.now_s()
-
-    def release(self, size: int) -> None:
-        """`size` bytes are held no longer."""
-        size = min(size, self._held)
-        self._held -= size
-        self._budget.give_back(size, self)
-
-    def send(self, size: int) -> None:
-        """`size` bytes are on their way to S3: they free themselves. A new part begins."""
-        self._moving += size
-        self._budget.moving_bytes += size
-        self.turn = self._budget.next_turn()
-
-    def sent(self, size: int, *, is_stored: bool) -> None:
-        """That is over. Those that were not stored stay charged."""
-        size = min(size, self._moving)  # nothing any more once it was cleared
-        self._moving -= size
-        self._budget.moving_bytes -= size
-        if is_stored:
-            self.release(size)
-
-    def yielded(self) -> None:
-        """What `on_yield` asked for is done, as far as it can be."""
-        if self.is_asked:
-            self.is_asked = False
-            self._budget.asked_count -= 1
-            self._budget.advance()
-
-    async def room(self) -> None:
-        """Return when there is room for one more read."""
-        if not self._budget.has_room:
-            await self._budget.wait_for_room(self)
-
-    def clear(self) -> None:
-        """Nothing is held any more."""
-        self.sent(self._moving, is_stored=False)
-        self.release(self._held)
-
-    def close(self) -> None:
-        """`clear`, for good."""
-        if self._is_body and not self._closed:
-            self._budget.body_count -= 1
-        self._closed = True
-        self.clear()
-        self.yielded()
+"""So many in which no body is fed mean that nothing moves; longer than it takes to be idle."""
 
 
 class MemoryBudget:
@@ -161,9 +77,12 @@ class MemoryBudget:
         self._timer: asyncio.TimerHandle | None = None
         self._idle_ticks = 0
         self._ready = 0
+        self._granted = 0  # those of the readers that have not gone on yet
         self.body_count = 0
         self.moving_bytes = 0
         self.asked_count = 0
+        self.claimed_bytes = 0
+        self._claimants: set[Account] = set()
         self._windows_bytes = 0
         sizes = (SMALL_BLOCK_BYTES, READ_MAX_BYTES, LARGE_BLOCK_BYTES)
         self._all_blocks = blocks_sharing(self._room_for_free_blocks, sizes)
@@ -185,10 +104,12 @@ class MemoryBudget:
     def _beside_max(self) -> int:
         return (self._total - 2 * self._reserve) // 4
 
-    @property
-    def has_room(self) -> bool:
-        """Whether a body may be read now, ahead of nobody."""
-        return not self._readers and not self._loans and self.free_bytes >= READ_MAX_BYTES
+    def has_room(self, account: Account) -> bool:
+        """Whether a body may be read now: ahead of nobody, or by its claim."""
+        if self._loans or (self._readers and not account.claim_bytes):
+            return False
+        claimed_by_others = self.claimed_bytes - account.claim_bytes
+        return self.free_bytes - claimed_by_others >= READ_MAX_BYTES
 
     @property
     def read_bytes(self) -> int:
@@ -273,7 +194,10 @@ class MemoryBudget:
     def take(self, size: int, account: Account | None = None) -> None:
         """See `Account.charge`."""
         self._used += size
-        if account is not None and account not in self._accounts:
+        if account is None:
+            return
+        self._idle_ticks = 0
+        if account not in self._accounts:
             self._accounts.add(account)
             self._ready += not account.is_waiting
 
@@ -285,9 +209,15 @@ class MemoryBudget:
             self._ready -= not account.is_waiting
         self.advance()
 
+    def keep_room(self, account: Account, size: int) -> None:
+        """Its claim is `size` bytes from now on. It may hold nothing yet, or nothing any more."""
+        self.claimed_bytes += size - account.claim_bytes
+        (self._claimants.add if size else self._claimants.discard)(account)
+
     async def wait_for_room(self, account: Account) -> None:
         """See `Account.room`."""
         waiter = account.waiter = asyncio.get_running_loop().create_future()
+        account.waive()
         self._ready -= account in self._accounts
         heapq.heappush(self._readers, (account.turn, id(account), account))
         self._arm()
@@ -296,6 +226,7 @@ class MemoryBudget:
             await waiter
         finally:
             account.waiter = None
+            self._granted -= waiter.done() and not waiter.cancelled()
             self._ready += account in self._accounts
             self._drop_the_gone()
             if waiter.cancelled():
@@ -336,18 +267,21 @@ class MemoryBudget:
                 self._idle_ticks = 0
 
     def _let_read(self) -> None:
-        room = self.free_bytes
+        room = self.free_bytes - self.claimed_bytes
         while self._readers and room >= READ_MAX_BYTES:
-            waiter_of = heapq.heappop(self._readers)[2].waiter
-            if waiter_of is not None and not waiter_of.done():
-                waiter_of.set_result(None)
+            account = heapq.heappop(self._readers)[2]
+            if account.waiter is not None and not account.waiter.done():
+                account.waiter.set_result(None)
+                self._granted += 1
+                account.claim()
                 self._idle_ticks = 0
-                room -= READ_MAX_BYTES
+                room -= max(READ_MAX_BYTES, account.claim_bytes)
 
     def _break_tie(self) -> None:
         """If all who hold bytes wait, and nothing is under way that would free some, the youngest
         yields at once."""
-        under_way = self.moving_bytes or self._lent or self.asked_count or self._ready
+        fed = self._ready or self._granted
+        under_way = self.moving_bytes or self._lent or self.asked_count or fed
         self._drop_the_gone()
         if self._readers and not under_way:
             able = [one for one in self._accounts if one.on_yield is not None]
@@ -376,6 +310,9 @@ class MemoryBudget:
             self._idle_ticks = 0
             return
         self._idle_ticks += 1
+        idle_since_s = self.now_s() - IDLE_S
+        for account in [one for one in self._claimants if one.fed_at_s < idle_since_s]:
+            account.waive()
         self.advance()
         self._arm()
 

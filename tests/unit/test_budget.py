@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
 from tests.support.bodies import KIB, MIB
+from tusd_s3 import budget as module
 from tusd_s3.budget import BODY_BYTES, READ_MAX_BYTES, READ_MIN_BYTES, Account, MemoryBudget
 
 PART = 5 * MIB
@@ -289,21 +290,103 @@ async def test_a_loan_that_nobody_waits_for_any_more_is_given_back() -> None:
     assert budget.used_bytes == 0
 
 
+async def test_a_part_that_comes_fast_goes_on_before_others_begin() -> None:
+    budget = budget_of()
+    accounts = [budget.open() for _ in range(4)]  # there is room for three parts
+    for account in accounts:
+        account.expect(PART - BODY_BYTES * 4)
+        account.charge(READ_MAX_BYTES)
+    last = asyncio.create_task(accounts.pop().room())
+    await turns()
+    assert not last.done(), "what is free was claimed by others"
+    for account in accounts:
+        while account.claim_bytes >= READ_MAX_BYTES:
+            assert await has_room(account)
+            account.charge(READ_MAX_BYTES)
+        assert not last.done()
+    accounts[0].send(accounts[0].held_bytes)
+    accounts[0].sent(accounts[0].held_bytes, is_stored=True)
+    await within(5, last)
+
+
+async def test_whoever_has_no_claim_waits_behind_those_who_wait() -> None:
+    budget = budget_of()
+    full, waits, claims, comes = (budget.open() for _ in range(4))
+    claims.expect(READ_MAX_BYTES * 2)
+    claims.charge(READ_MAX_BYTES)
+    full.charge(budget.free_bytes - READ_MAX_BYTES)
+    waiting = asyncio.create_task(waits.room())
+    await turns()
+    assert not waiting.done()
+    assert await has_room(claims)
+    assert not await has_room(comes)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+@pytest.mark.parametrize("slow", ["little", "nothing"])
+async def test_a_body_that_becomes_slow_keeps_no_room_from_others(slow: str) -> None:
+    budget = budget_of()
+    account, other = budget.open(), budget.open()
+    account.expect(BUDGET)
+    account.charge(READ_MAX_BYTES)
+    waiting = asyncio.create_task(other.room())
+    await turns()
+    assert not waiting.done()
+    if slow == "little":
+        account.charge(KIB)
+        budget.advance()
+    await within(5, waiting)
+
+
+async def test_an_idle_body_that_holds_nothing_keeps_no_room_either() -> None:
+    """A checkpoint took its bytes; the room for those that are missing stayed claimed."""
+    budget = budget_of()
+    account, other = budget.open(), budget.open()
+    account.expect(BUDGET)
+    account.charge(READ_MAX_BYTES)
+    account.release(READ_MAX_BYTES)
+    await within(5, other.room())
+
+
+@pytest.mark.parametrize("end", [Account.clear, Account.close, Account.waive])
+async def test_a_claim_ends(end: Callable[[Account], None]) -> None:
+    budget = budget_of()
+    account = budget.open()
+    account.expect(PART)
+    account.charge(READ_MAX_BYTES)
+    assert budget.claimed_bytes == account.claim_bytes == PART - READ_MAX_BYTES
+    end(account)
+    assert budget.claimed_bytes == account.claim_bytes == 0
+
+
+PIECES = (KIB, 64 * KIB, READ_MAX_BYTES, READ_MAX_BYTES)
+
+
 class Upload:
     """Reads and sends parts as a writer does: half a part may go to Redis when it is asked for,
-    and a part that began there needs a loan."""
+    and a part that began there needs a loan. given: how often it was asked."""
 
-    def __init__(self, budget: MemoryBudget, dice: random.Random, parts: int) -> None:
+    def __init__(
+        self,
+        budget: MemoryBudget,
+        dice: random.Random,
+        parts: int,
+        pieces: Sequence[int] = PIECES,
+    ) -> None:
         self.budget, self.dice, self.parts_left = budget, dice, parts
+        self.pieces, self.given = pieces, 0
         self.account = budget.open()
         self.fresh = self.tail = 0
         self.asked = False
 
     def give(self) -> None:
+        self.given += 1
         self.asked = True
 
     async def run(self) -> None:
         self.account.on_yield = self.give
+        self.account.expect(PART)
         while self.parts_left:
             if self.asked:
                 await asyncio.sleep(0)
@@ -317,10 +400,7 @@ class Upload:
                 waiting.cancel()
                 await asyncio.gather(waiting, return_exceptions=True)
                 continue
-            size = min(
-                self.dice.choice([KIB, 64 * KIB, READ_MAX_BYTES, READ_MAX_BYTES]),
-                self.budget.read_bytes,
-            )
+            size = min(self.dice.choice(self.pieces), self.budget.read_bytes)
             size = min(size, PART - self.tail - self.fresh)
             self.account.charge(size)
             self.fresh += size
@@ -331,6 +411,7 @@ class Upload:
     async def send(self) -> None:
         size, self.fresh = self.fresh, 0
         self.account.send(size)
+        self.account.expect(PART)
         async with self.budget.loan(self.tail):
             await asyncio.sleep(0.001 * self.dice.random())
         self.tail = 0
@@ -354,5 +435,15 @@ async def test_everybody_gets_through_and_the_budget_holds(total: int, uploads: 
     watching = asyncio.create_task(watch())
     await within(120, asyncio.gather(*(Upload(budget, dice, 2).run() for _ in range(uploads))))
     watching.cancel()
-    assert budget.used_bytes == 0
+    assert budget.used_bytes == budget.claimed_bytes == 0
     assert most <= total + uploads * READ_MIN_BYTES + PART, "a loan may be granted beyond it"
+
+
+async def test_fast_bodies_fill_their_parts_and_nobody_gives_any_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "IDLE_S", 60.0)  # not they stand still if the machine does
+    budget, dice = budget_of(8 * PART), random.Random(1)
+    uploads = [Upload(budget, dice, 3, (READ_MAX_BYTES,)) for _ in range(40)]
+    await within(120, asyncio.gather(*(upload.run() for upload in uploads)))
+    assert sum(upload.given for upload in uploads) == 0

@@ -99,7 +99,11 @@ class Intake:
         UploadTooLarge, UploadNotFound, UploadInterrupted, TemporaryError.
         """
         writer = self.writer(
-            held, declared, account=reader.account, staging=request.verification is not None
+            held,
+            declared,
+            account=reader.account,
+            body_bytes=request.body_length,
+            staging=request.verification is not None,
         )
 
         def on_stop(reason: StopReason) -> None:
@@ -189,10 +193,13 @@ class Intake:
         declared: Upload,
         *,
         account: Account | None = None,
+        body_bytes: int | None = None,
         staging: bool = False,
     ) -> UploadWriter:
-        """Of a held upload. declared: as it will be. account, staging: see `UploadWriter`."""
-        return UploadWriter(held, declared, self._bench, account=account, staging=staging)
+        """Of a held upload. declared: as it will be. The others: see `UploadWriter`."""
+        return UploadWriter(
+            held, declared, self._bench, account=account, body_bytes=body_bytes, staging=staging
+        )
 
     def _end_of(self, upload: Upload) -> int:
         """The offset no byte may pass."""

@@ -59,6 +59,7 @@ class UploadWriter:
 
     upload: the held upload as it will be, with a length declared by this very request.
     account: where the chunks are charged; None for a writer that is given none.
+    body_bytes: length of the body, None if only its end will tell.
     staging: whether the body is staged.
     """
 
@@ -69,6 +70,7 @@ class UploadWriter:
         bench: Bench,
         *,
         account: Account | None = None,
+        body_bytes: int | None = None,
         staging: bool = False,
     ) -> None:
         self._held = held
@@ -79,14 +81,11 @@ class UploadWriter:
         self._concurrent_parts = bench.concurrent_parts
         self._expiry = bench.expiry
         self._account = bench.budget.book() if account is None else account
+        self._body_bytes = body_bytes
         self._received = 0
         self._flights: deque[Flight] = deque()
         self._multipart = Multipart(
-            held,
-            self._records,
-            self._objects,
-            self._commit_start,
-            staging=staging,
+            held, self._records, self._objects, self._commit_start, staging=staging
         )
         self._staging = staging
         self._cutter = PartCutter(
@@ -116,6 +115,7 @@ class UploadWriter:
     async def start(self) -> None:
         """Send what is already a full part: a part parked in the tail by an earlier failure."""
         await self.write(b"")
+        self._expect_more()
 
     async def write(self, chunk: Chunk) -> None:
         """Take a chunk; waits while enough parts are in flight.
@@ -125,6 +125,7 @@ class UploadWriter:
         self._received += len(chunk)
         for part in self._cutter.feed(chunk):
             await self._launch(part)
+            self._expect_more()
 
     async def checkpoint(self) -> None:
         """Record what landed, and make fresh bytes durable if nothing is in flight before them;
@@ -231,6 +232,12 @@ class UploadWriter:
         if tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
         self._account.clear()
+
+    def _expect_more(self) -> None:
+        missing = self._cutter.missing_bytes
+        if self._body_bytes is not None:
+            missing = min(missing, max(0, self._body_bytes - self._received))
+        self._account.expect(missing)
 
     # --- sending ------------------------------------------------------------------------------
 

@@ -73,6 +73,11 @@ class PartCutter:
         """Bytes of the part being filled that are only in memory."""
         return self._fresh_bytes
 
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes that are to come until that part is full."""
+        return self._size - self._tail_bytes - self._fresh_bytes
+
     def feed(self, chunk: Chunk) -> list[PlannedPart]:
         """Take the next chunk (may be empty); the parts that are full now, in order.
 
@@ -82,12 +87,12 @@ class PartCutter:
             self._keep(chunk)
             return []
         planned: list[PlannedPart] = []
-        missing = self._missing
+        missing = self.missing_bytes
         while len(chunk) >= missing:
             self._keep(chunk[:missing])
             chunk = chunk[missing:]
             planned.append(self._cut())
-            missing = self._missing
+            missing = self.missing_bytes
         self._keep(chunk)
         return planned
 
@@ -101,10 +106,6 @@ class PartCutter:
     def take_last(self) -> PlannedPart:
         """All that is left, as the last part: of the tail's bytes and of the fresh ones."""
         return self._cut()
-
-    @property
-    def _missing(self) -> int:
-        return self._size - self._tail_bytes - self._fresh_bytes
 
     def _keep(self, chunk: Chunk) -> None:
         if not chunk:
