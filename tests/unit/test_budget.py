@@ -236,6 +236,26 @@ async def test_when_all_hold_half_a_part_and_wait_the_youngest_yields() -> None:
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
+async def test_while_somebody_was_just_let_go_on_nobody_has_to_yield() -> None:
+    budget = budget_of()
+    full, first, second = budget.open(), budget.open(), budget.open()
+    first.charge(PART)
+    second.charge(PART)
+    full.charge(budget.free_bytes)
+    for account in (first, second):
+        account.on_yield = lambda: pytest.fail("the other one goes on")
+    room = full.held_bytes
+    first.charge(room - READ_MAX_BYTES)
+    full.release(room - READ_MAX_BYTES)
+    waiting = [asyncio.create_task(one.room()) for one in (first, second)]
+    await turns()
+    full.clear()  # room for one read: the first one's
+    await within(5, waiting[0])
+    assert not waiting[1].done()
+    waiting[1].cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
 async def test_loans_may_take_the_reserve_and_go_before_bodies() -> None:
     budget = budget_of()
     account = budget.open()
