@@ -30,6 +30,7 @@ from tests.support.stores import Bucket, RedisView
 from tests.support.tus import TUS, id_of, path_of
 from tests.support.waiting import Stopwatch, eventually
 from tests.support.world import World
+from tusd_s3.stores.redis import scripts
 
 P = PART_BYTES
 QUICK = {"lease_ttl": "1s", "concatenation_wait": "1s", "checkpoint_interval": "100ms"}
@@ -286,6 +287,41 @@ def test_line_26_a_stopping_server_leaves_a_final_to_the_next_at_once(
         assert (refused.status, refused.code) == (503, "shutting_down")
     first.server.wait_for_exit()
     assert watch.elapsed_s < 5.0
+    s3_proxy.rules.clear()
+    assert_made_of(world, new_final(world.client, paths), BODIES)
+
+
+def test_line_26_a_stopping_server_gives_up_a_partial_that_it_was_just_taking(
+    elsewhere: StoreSettings,
+    s3_proxy: S3Proxy,
+    redis_proxy: RedisProxy,
+    start_server: StartServer,
+    bucket: Bucket,
+) -> None:
+    """The part that needed it is dropped before the answer says that it was had."""
+    options = QUICK | {"lease_ttl": "30s", "concatenation_wait": "20s"}
+    world = world_of(start_server(over=elsewhere, **options), bucket)
+    through = replace(elsewhere, redis_url=redis_proxy.url)
+    first = world_of(start_server(over=through, **options), bucket)
+    paths = partials_of(world)
+    short = paths[[len(body) <= P for body in BODIES].index(True)]
+
+    lease = f"{world.redis.prefix}{{{id_of(short)}}}:lease"
+
+    def takes_it(command: list[str]) -> bool:
+        return scripts.ACQUIRE.sha in command and lease in command
+
+    hold = Hold(Stage.AFTER)
+    s3_proxy.fail(S3Call.COPY_PART, Hold(), times=None)  # it cannot be whole before the end
+    redis_proxy.rules.add(takes_it, hold, nth=2, times=1)  # after it was taken for its length
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(post_final, first.client, paths)
+        hold.wait_until_reached()
+        first.server.terminate()
+        assert answer.result().code == "shutting_down"
+    hold.release()
+    first.server.wait_for_exit()
+    assert world.redis.keys(f"{{{id_of(short)}}}:lease") == []
     s3_proxy.rules.clear()
     assert_made_of(world, new_final(world.client, paths), BODIES)
 

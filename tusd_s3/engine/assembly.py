@@ -29,6 +29,7 @@ from tusd_s3.engine.multipart import Multipart
 from tusd_s3.engine.options import EngineOptions
 from tusd_s3.engine.recovery import RecoveringRecords
 from tusd_s3.engine.sources import SourceGoneError, Sources, as_source, byte_range, kept_s
+from tusd_s3.engine.tasks import ProtectedTasks
 from tusd_s3.model.upload import Upload, UploadId, UploadState
 from tusd_s3.planner.join import JoinedPart, JoinPlan, choose_plan
 from tusd_s3.ports import Changes, Held, Objects, UploadRecords
@@ -75,16 +76,17 @@ class Desk:
         copies: Copies,
         options: EngineOptions,
         budget: MemoryBudget,
+        tasks: ProtectedTasks,
         complete: Callable[[Held], Awaitable[Upload]],
     ) -> Self:
-        """With room for as much as `options` allow. complete: makes the object of a held upload
-        that has all its bytes."""
+        """With room for as much as `options` allow. tasks: of the worker. complete: makes the
+        object of a held upload that has all its bytes."""
         return cls(
             records=records,
             recovering=recovering,
             objects=objects,
             copies=copies,
-            sources=Sources(records, recovering, objects, copies, complete, options),
+            sources=Sources(records, recovering, objects, copies, tasks, complete, options),
             options=options,
             budget=budget,
             copying=asyncio.Semaphore(options.copies_at_once),

@@ -25,6 +25,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from tusd_s3 import errors
+from tusd_s3.engine.tasks import ProtectedTasks
 from tusd_s3.model.upload import Upload, UploadId, UploadState
 from tusd_s3.ports import Changes, Held, Objects, Recovered, UploadRecords
 
@@ -40,9 +41,12 @@ uploads' own calls to S3."""
 class RecoveringRecords:
     """`acquire` and `inspect` of the records, which rebuild what was lost."""
 
-    def __init__(self, records: UploadRecords, objects: Objects, lifetime_s: float) -> None:
+    def __init__(
+        self, records: UploadRecords, objects: Objects, tasks: ProtectedTasks, lifetime_s: float
+    ) -> None:
         self._records = records
         self._objects = objects
+        self._tasks = tasks
         self._lifetime_s = lifetime_s
         self._lookups = asyncio.Semaphore(LOOKUPS_MAX)
 
@@ -60,10 +64,13 @@ class RecoveringRecords:
         """See `ports.UploadRecords.inspect`, and `acquire`."""
         upload = await self._found(self._records.inspect, upload_id)
         if upload.is_doubtful:
-            held = await self.acquire(upload_id)
-            await self._records.release(held)
-            return held.upload
+            return await self._tasks.run(self._verify(upload_id))
         return upload
+
+    async def _verify(self, upload_id: UploadId) -> Upload:
+        held = await self.acquire(upload_id)
+        await self._records.release(held)
+        return held.upload
 
     async def _found(self, ask: Callable[[UploadId], Awaitable[T]], upload_id: UploadId) -> T:
         """What `ask` answers; if need be after the record was rebuilt."""

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 from tusd_s3 import errors
 from tusd_s3.engine.options import EngineOptions
 from tusd_s3.engine.recovery import RecoveringRecords
+from tusd_s3.engine.tasks import ProtectedTasks
 from tusd_s3.model.upload import Upload, UploadId, UploadState
 from tusd_s3.planner.join import Piece, Source
 from tusd_s3.ports import Changes, Held, Objects, UploadRecords
@@ -50,6 +51,7 @@ def kept_s(lifetime_s: float) -> float:
 class Sources:
     """Access to partial uploads.
 
+    tasks: a part that is dropped half-way must not leave a lease behind that nobody gives up.
     complete: turns a held upload that has all its bytes into its object.
     """
 
@@ -59,6 +61,7 @@ class Sources:
         recovering: RecoveringRecords,
         objects: Objects,
         copies: Copies,
+        tasks: ProtectedTasks,
         complete: Callable[[Held], Awaitable[Upload]],
         options: EngineOptions,
     ) -> None:
@@ -66,6 +69,7 @@ class Sources:
         self._recovering = recovering
         self._objects = objects
         self._copies = copies
+        self._tasks = tasks
         self._complete = complete
         self._lifetime_s = options.lifetime_s
         self._turns = asyncio.Semaphore(AT_ONCE_MAX)
@@ -99,7 +103,7 @@ class Sources:
         TemporaryError."""
         if is_object(source):
             return await self._copies.read_range(byte_range(source, piece))
-        tail = await self._read_tail(source.id)
+        tail = await self._tasks.run(self._read_tail(source.id))
         if len(tail) != source.length:
             raise SourceGoneError
         return tail[piece.start : piece.start + piece.size]

@@ -2,7 +2,8 @@
 
 A request is cancelled when its client goes away, when a middleware's timeout strikes, or when the
 server loses its patience at shutdown. What writes an upload must not be torn by that: it runs in a
-task of its own, and the cancellation makes its body end.
+task of its own, and the cancellation makes its body end. Whatever takes a lease must not be torn
+either: one that comes after its taker is gone blocks the upload until its time is over.
 """
 
 from __future__ import annotations

@@ -50,16 +50,15 @@ class Uploads:
         observer: ReceptionObserver | None = None,
     ) -> None:
         self._records = records
-        self._recovering = RecoveringRecords(records, objects, options.lifetime_s)
+        self._tasks = ProtectedTasks()
+        self._recovering = RecoveringRecords(records, objects, self._tasks, options.lifetime_s)
         self._objects = objects
         self._options = options
         self._budget = budget
         self._intake = Intake(records, objects, options, budget, observer)
-        self._tasks = ProtectedTasks()
-        desk = Desk.of(
-            records, self._recovering, objects, copies, options, budget, self._complete_held
-        )
-        self._finals = Finals(desk, self._tasks, self._remove)
+        tasks, complete = self._tasks, self._complete_held
+        desk = Desk.of(records, self._recovering, objects, copies, options, budget, tasks, complete)
+        self._finals = Finals(desk, tasks, self._remove)
 
     async def create(self, request: CreateRequest, body: BodySource) -> Upload:
         """Make an upload, with its first bytes if the request has some (tus creation).
