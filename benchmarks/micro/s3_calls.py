@@ -31,10 +31,11 @@ from yarl import URL
 
 from tusd_s3 import limits
 from tusd_s3.stores.s3.body import ChunkedBody
+from tusd_s3.stores.s3.calls import Call, build_head
 from tusd_s3.stores.s3.client import S3Clients, S3Options, open_s3
 from tusd_s3.stores.s3.connection import WRITE_BYTES
 from tusd_s3.stores.s3.failures import translated
-from tusd_s3.stores.s3.puts import Put, build_head
+from tusd_s3.stores.s3.operations import put_object
 from tusd_s3.stores.s3.sending import Sender
 
 CHUNK_BYTES = 64 * limits.KIB
@@ -92,14 +93,15 @@ def ways_of(
         assert answer["ETag"]
 
     async def ours() -> None:
-        await sender.put_object("key", chunks, size, params)
+        await sender.send(put_object("key", chunks, size, params))
 
     async def over_aiohttp() -> None:
         direct: Any = clients.direct
         route = direct._route
         credentials = await direct._credentials.get_frozen_credentials()
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        head = build_head(route, credentials, Put("key", params, chunks, size), stamp).decode()
+        call = Call("PUT", "key", params, chunks, size)
+        head = build_head(route, credentials, call, stamp).decode()
         lines = [line.split(": ", 1) for line in head.split("\r\n")[1:-2]]
         url = URL.build(
             scheme="http", host="127.0.0.1", port=route.port, path=f"{route.path}key", encoded=True

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.support.opened_s3 import opened, options_for
 from tests.support.scripted_s3 import (
     ETAG,
     STORED,
@@ -23,11 +22,12 @@ from tests.support.scripted_s3 import (
     Then,
     refusal,
     scripted_s3,
+    who,
 )
 from tests.support.tls import TlsFront, make_certificates
 from tusd_s3 import errors
 from tusd_s3.model.metadata import ObjectAttributes
-from tusd_s3.stores.s3 import S3Objects, S3Options, open_s3
+from tusd_s3.stores.s3 import S3Objects
 from tusd_s3.stores.s3.answers import ANSWER_MAX_BYTES
 from tusd_s3.stores.s3.client import ATTEMPTS_MAX
 from tusd_s3.stores.s3.sending import VAIN_ATTEMPTS_MAX
@@ -36,44 +36,10 @@ PLAIN = ObjectAttributes()
 CHUNK = bytes(range(256)) * 1024
 LARGE = [CHUNK] * 64
 LARGE_BYTES = sum(map(len, LARGE))
-TIMEOUT_S = 1.0
 SLOW_DOWN = refusal(503, "SlowDown")
 
 
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-
-
-@pytest.fixture
-async def s3() -> AsyncIterator[ScriptedS3]:
-    async with scripted_s3() as s3:
-        yield s3
-
-
-def options_for(endpoint: str, timeout_s: float = TIMEOUT_S) -> S3Options:
-    return S3Options("bucket", "us-east-1", endpoint, timeout_s=timeout_s, force_path_style=True)
-
-
-@asynccontextmanager
-async def opened(options: S3Options) -> AsyncIterator[S3Objects]:
-    async with open_s3(options) as clients:
-        yield S3Objects(clients, options)
-
-
-@pytest.fixture
-async def objects(s3: ScriptedS3) -> AsyncIterator[S3Objects]:
-    async with opened(options_for(s3.endpoint)) as objects:
-        yield objects
-
-
-def who(s3: ScriptedS3) -> str:
-    """Who sent what came, in order: `d` for ours, `s` for the SDK's."""
-    return "".join("s" if got.is_sdks else "d" for got in s3.got)
+pytestmark = pytest.mark.usefixtures("sdk_environment")
 
 
 async def put(objects: S3Objects, *chunks: bytes, key: str = "key") -> None:

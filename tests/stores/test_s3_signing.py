@@ -17,10 +17,11 @@ from botocore.credentials import Credentials
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tusd_s3.stores.s3 import operations
 from tusd_s3.stores.s3.answers import Answer
+from tusd_s3.stores.s3.calls import Call, UnsayableError, build_head
 from tusd_s3.stores.s3.client import S3Clients, S3Options, open_s3
 from tusd_s3.stores.s3.handover import instead_of_sending
-from tusd_s3.stores.s3.puts import Put, UnsayableError, build_head
 from tusd_s3.stores.s3.route import (
     PROBE_KEY,
     NoRouteError,
@@ -54,23 +55,25 @@ def route(region: str = "eu-central-1") -> Route:
     return Route("https", "b.s3.example", 443, "b.s3.example", "/base/", "agent", signer)
 
 
-def read(head: bytes) -> tuple[str, dict[str, str]]:
+def read(head: bytes, expected_method: str = "PUT") -> tuple[str, dict[str, str]]:
     """Target and headers of a request."""
     text = head.decode("ascii")
     assert text.endswith("\r\n\r\n")
     first, *lines = text.removesuffix("\r\n\r\n").split("\r\n")
     method, target, version = first.split(" ")
-    assert (method, version) == ("PUT", "HTTP/1.1")
+    assert (method, version) == (expected_method, "HTTP/1.1")
     pairs = [line.split(": ", 1) for line in lines]
     headers = dict(pair for pair in pairs)
     assert len(headers) == len(pairs)
     return target, headers
 
 
-def signed_by_botocore(target: str, headers: dict[str, str], keys: Keys, region: str) -> str:
+def signed_by_botocore(
+    target: str, headers: dict[str, str], keys: Keys, region: str, method: str = "PUT"
+) -> str:
     """What Authorization is when the SDK's own signer signs this request."""
     known = {"authorization", "user-agent", "accept-encoding", "host"}
-    request = AWSRequest("PUT", f"https://{headers['host']}{target}")
+    request = AWSRequest(method, f"https://{headers['host']}{target}")
     for name, value in headers.items():
         if name not in known:
             request.headers[name] = value
@@ -104,7 +107,7 @@ def test_a_put_object_has_the_signature_that_botocore_gives_it(
     keys = Keys(secret_key=secret, token=token)
     params = {"ContentDisposition": disposition, "Metadata": metadata, "IfNoneMatch": "*"}
     try:
-        head = build_head(route(), keys, Put(key, params, (), size), STAMP)
+        head = build_head(route(), keys, Call("PUT", key, params, (), size), STAMP)
     except UnsayableError:
         assert len({name.lower() for name in metadata}) < len(metadata)
         return
@@ -118,8 +121,21 @@ def test_an_upload_part_has_the_signature_that_botocore_gives_it(
     key: str, upload_id: str, number: int
 ) -> None:
     params = {"UploadId": upload_id, "PartNumber": number}
-    target, headers = read(build_head(route(), Keys(), Put(key, params, (), 5), STAMP))
+    target, headers = read(build_head(route(), Keys(), Call("PUT", key, params, (), 5), STAMP))
     assert headers["authorization"] == signed_by_botocore(target, headers, Keys(), "eu-central-1")
+
+
+@given(key=odd_keys, upload_id=st.text("abXY09._-=+/ %~", min_size=1))
+def test_what_is_asked_of_a_multipart_upload_has_the_signature_that_botocore_gives_it(
+    key: str, upload_id: str
+) -> None:
+    created = operations.create_multipart(key, {"ContentType": "image/png"}).call
+    completed = operations.complete_multipart(key, upload_id, ['"a"']).call
+    deleted = operations.delete_object(key).call
+    for call, method in ((created, "POST"), (completed, "POST"), (deleted, "DELETE")):
+        target, headers = read(build_head(route(), Keys(), call, STAMP), method)
+        expected = signed_by_botocore(target, headers, Keys(), "eu-central-1", method)
+        assert headers["authorization"] == expected
 
 
 def test_the_key_that_signs_follows_the_day_and_the_secret() -> None:
@@ -127,9 +143,9 @@ def test_the_key_that_signs_follows_the_day_and_the_secret() -> None:
     one = route()
     for keys in (Keys(), Keys(secret_key="another")):
         for stamp in ("20260301T235959Z", "20260302T000000Z"):
-            _, headers = read(build_head(one, keys, Put("k", {}, (), 0), stamp))
+            _, headers = read(build_head(one, keys, Call("PUT", "k", {}, (), 0), stamp))
             signed.add(headers["authorization"].rpartition("=")[2])
-            _, again = read(build_head(route(), keys, Put("k", {}, (), 0), stamp))
+            _, again = read(build_head(route(), keys, Call("PUT", "k", {}, (), 0), stamp))
             assert again == headers
     assert len(signed) == 4
 
@@ -148,7 +164,7 @@ def test_the_key_that_signs_follows_the_day_and_the_secret() -> None:
 )
 def test_what_is_no_plain_header_is_left_to_the_sdk(params: dict[str, Any]) -> None:
     with pytest.raises(UnsayableError):
-        build_head(route(), Keys(), Put("k", params, (), 0), STAMP)
+        build_head(route(), Keys(), Call("PUT", "k", params, (), 0), STAMP)
 
 
 # --- Where requests go: as the SDK's own do
@@ -210,7 +226,7 @@ def test_a_request_goes_where_the_sdk_sends_it(place: str) -> None:
         @given(odd_keys)
         def check(key: str) -> None:
             theirs = runner.run(request_of(clients, options, key))
-            target, headers = read(build_head(found, keys, Put(key, {}, (), 0), STAMP))
+            target, headers = read(build_head(found, keys, Call("PUT", key, {}, (), 0), STAMP))
             assert f"{found.scheme}://{headers['host']}{target}" == _plain(theirs.url)
             assert headers["user-agent"] == _text(theirs.headers["User-Agent"])
 

@@ -143,3 +143,8 @@ async def scripted_s3() -> AsyncIterator[ScriptedS3]:
         yield s3
     finally:
         server.close()
+
+
+def who(s3: ScriptedS3) -> str:
+    """Who sent what came, in order: `d` for ours, `s` for the SDK's."""
+    return "".join("s" if got.is_sdks else "d" for got in s3.got)

@@ -57,8 +57,8 @@ class S3Options:
 
 @dataclass(frozen=True, slots=True)
 class S3Clients:
-    """Two ways to one bucket: the SDK's for everything, and ours for the first attempt of a
-    PutObject or an UploadPart."""
+    """Two ways to one bucket: the SDK's for everything, and ours for the first attempt of what
+    every upload needs (`operations`)."""
 
     sdk: S3Client
     direct: Direct

@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection to S3: a request out, an answer in, one after the other, no pipelining.
 
-Written for the two calls that make up the load: one future and one timer for each, a body that
+Written for the calls that make up the load: one future and one timer for each, a body that
 goes out as the chunks it came in, and nothing beside. A connection is either known to be clean, or
 it is closed: after an error, a cancellation, an answer that came too early or one with anything
 behind it, nothing follows.

@@ -1,7 +1,8 @@
-"""PutObject and UploadPart without the SDK's pipeline: our own signature, one request, one try.
+"""The calls of every upload without the SDK's pipeline: our own signature, one request, one try.
 
 The SDK spends a millisecond or two of CPU on a call (endpoint rules, events, serialisation,
-signing, its HTTP client). These two calls are all that grows with the load, and they are simple.
+signing, its HTTP client). These calls (`operations`) are all that grows with the load, and they are
+simple.
 What the SDK knows is still asked of it: where the bucket is (`route`), how to verify TLS, which
 credentials are valid now. What comes out other than plain success is for the SDK to judge.
 """
@@ -21,10 +22,10 @@ from botocore.httpsession import ProxyConfiguration, create_urllib3_context, get
 
 from tusd_s3.pace import Pace
 from tusd_s3.stores.s3.answers import Answer, ExchangeError
+from tusd_s3.stores.s3.calls import Call, UnsayableError, build_head
 from tusd_s3.stores.s3.connection import Request
 from tusd_s3.stores.s3.handover import instead_of_sending
 from tusd_s3.stores.s3.pool import Address, Pool
-from tusd_s3.stores.s3.puts import Put, UnsayableError, build_head
 from tusd_s3.stores.s3.route import PROBE_KEY, NoRouteError, Route, RouteError, route_of
 from tusd_s3.stores.s3.signing import TIMESTAMP_FORMAT, Credentials
 
@@ -93,7 +94,9 @@ class Direct:
         self._rests_until_s = 0.0
         self._pools: dict[tuple[str, str, int], Pool] = {}
 
-    async def attempt(self, put: Put, progressed: Callable[[], None]) -> Answer | Exception | None:
+    async def attempt(
+        self, call: Call, progressed: Callable[[], None]
+    ) -> Answer | Exception | None:
         """Send it once: what S3 answered, or why it did not; None if nothing was sent.
 
         A cancellation ends the connection.
@@ -102,12 +105,13 @@ class Direct:
         if way is None:
             return None
         try:
-            head = build_head(way.route, way.credentials, put, way.timestamp)
+            head = build_head(way.route, way.credentials, call, way.timestamp)
         except (UnsayableError, *_SDK_ERRORS):
             return None  # the SDK can do it, or it meets the same and has a name for it
         pool = self._pools[way.route.scheme, way.route.hostname, way.route.port]
         try:
-            answer = await pool.exchange(Request(head, put.chunks, put.size, progressed))
+            request = Request(head, call.chunks, call.size, progressed)
+            answer = await pool.exchange(request, is_repeatable=call.is_repeatable)
         except (ExchangeError, OSError) as error:
             return error
         self.judge(answer.status)
@@ -178,13 +182,6 @@ class Direct:
                 pace=self._pace,
             )
         return route
-
-
-def stored_etag(answer: Answer | Exception | None) -> str | None:
-    """The ETag, if S3 has plainly stored what it was sent: 200, nothing else said, nothing cut."""
-    if not isinstance(answer, Answer) or answer.status != 200 or answer.body:
-        return None
-    return (answer.headers.get("etag") or None) if answer.is_framed else None
 
 
 def _tls(verify: bool | str) -> ssl.SSLContext:

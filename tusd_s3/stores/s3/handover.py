@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 Sending = Callable[["AWSPreparedRequest"], Answer]
 """Stands in for sending a request: gives the answer, or raises why there is none."""
 
-_HOT_OPERATIONS = ("PutObject", "UploadPart", "GetObject")
+_HOT_OPERATIONS = (
+    *("PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"),
+    *("DeleteObject", "GetObject"),
+)
 
 _stand_ins: ContextVar[list[Sending] | None] = ContextVar("stand_ins", default=None)
 

@@ -16,6 +16,7 @@ from tusd_s3.model.chunk import Chunk
 from tusd_s3.model.metadata import ObjectAttributes
 from tusd_s3.model.upload import Upload, UploadId, UploadState
 from tusd_s3.ports import Recovered
+from tusd_s3.stores.s3 import operations
 from tusd_s3.stores.s3.client import ATTEMPTS_MAX, STALL_MARGIN_S, S3Clients, S3Options
 from tusd_s3.stores.s3.failures import UnknownConditionError, translated
 from tusd_s3.stores.s3.recovery import (
@@ -40,6 +41,8 @@ _ABORT_ATTEMPTS_MAX = 10
 AbortMultipartUpload)."""
 
 _ABORT_PAUSE_S = 0.2
+
+_DOCUMENT_TYPE = "application/json"
 
 _MD5_ETAG = re.compile(r'"?([0-9a-f]{32})"?')
 
@@ -71,7 +74,7 @@ class S3Objects:
         if self._conditional:
             params |= {"IfMatch": replacing} if replacing else {"IfNoneMatch": "*"}
         try:
-            await self._sender.put_object(key, chunks, size, params)
+            await self._sender.send(operations.put_object(key, chunks, size, params))
         except errors.ObjectExists:
             head = await self._head(key)
             raise errors.ObjectExists(None if head is None else head["ETag"]) from None
@@ -82,36 +85,24 @@ class S3Objects:
 
     async def create_multipart(self, key: str, attributes: ObjectAttributes) -> str:
         """See `ports.Objects.create_multipart`."""
-        async with self.calling():
-            answer = await self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=key, **_attributes(attributes)
-            )
-        multipart_id = answer["UploadId"]
-        if answer["ResponseMetadata"]["RetryAttempts"]:
-            await self._abort_all_but(multipart_id, key)  # the SDK's first try may have made one
-        return multipart_id
+        created = await self._sender.send(operations.create_multipart(key, _attributes(attributes)))
+        if created.was_repeated:
+            await self._abort_all_but(created.multipart_id, key)
+        return created.multipart_id
 
     async def upload_part(
         self, key: str, multipart_id: str, number: int, chunks: Sequence[Chunk], size: int
     ) -> str:
         """See `ports.Objects.upload_part`."""
-        return await self._sender.upload_part(key, multipart_id, number, chunks, size)
+        part = operations.upload_part(key, multipart_id, number, chunks, size)
+        return await self._sender.send(part)
 
     async def complete_multipart(
         self, key: str, multipart_id: str, etags: Sequence[str], length: int
     ) -> None:
         """See `ports.Objects.complete_multipart`."""
-        parts: Any = [
-            {"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, start=1)
-        ]
         try:
-            async with self.calling():
-                await self._client.complete_multipart_upload(
-                    Bucket=self._bucket,
-                    Key=key,
-                    UploadId=multipart_id,
-                    MultipartUpload={"Parts": parts},
-                )
+            await self._sender.send(operations.complete_multipart(key, multipart_id, etags))
         except errors.UploadNotFound:
             # S3 forgets the id after success as after an abort: the object itself decides.
             if not await self._is_ours(key, etags, length):
@@ -155,19 +146,13 @@ class S3Objects:
 
     async def delete_object(self, key: str) -> None:
         """See `ports.Objects.delete_object`."""
-        async with self.calling():
-            await self._client.delete_object(Bucket=self._bucket, Key=key)
+        await self._sender.send(operations.delete_object(key))
 
     async def put_recovery(self, upload: Upload, vouched: Sequence[str] | None) -> None:
         """See `ports.Objects.put_recovery`."""
         document = dump_recovery(upload, vouched)
-        async with self.calling():
-            await self._client.put_object(
-                Bucket=self._bucket,
-                Key=recovery_key(self._prefix, upload.id),
-                Body=document,
-                ContentType="application/json",
-            )
+        key, attributes = recovery_key(self._prefix, upload.id), {"ContentType": _DOCUMENT_TYPE}
+        await self._sender.send(operations.put_object(key, [document], len(document), attributes))
 
     async def recover(self, upload_id: UploadId, known: Upload | None = None) -> Recovered | None:
         """See `ports.Objects.recover`."""

@@ -7,10 +7,10 @@ from typing import Final
 
 from tusd_s3 import limits
 from tusd_s3.stores.s3.answers import Answer, DisconnectedError, ExchangeError, Head
+from tusd_s3.stores.s3.calls import UnsayableError, build_get
 from tusd_s3.stores.s3.client import S3Options, connect_timeout_s
 from tusd_s3.stores.s3.direct import Direct
 from tusd_s3.stores.s3.pool import Address, Keeper
-from tusd_s3.stores.s3.puts import UnsayableError, build_get
 from tusd_s3.stores.s3.streaming import StreamConnection
 
 _TLS_BUFFERS_BYTES: Final = 256 * limits.KIB

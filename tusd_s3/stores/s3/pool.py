@@ -151,19 +151,19 @@ class Pool(Keeper[Connection]):
             connect_timeout_s=connect_timeout_s,
         )
 
-    async def exchange(self, request: Request) -> Answer:
+    async def exchange(self, request: Request, *, is_repeatable: bool = True) -> Answer:
         """See `Connection.exchange`; raises OSError and TimeoutError for no connection, too.
 
         A connection that ends before any byte of the answer had most likely been closed already
-        when the request went out, and PUT is idempotent (RFC 9110, 9.2.2): that is repeated once,
-        on a new one.
+        when the request went out: that is repeated once, on a new one. Not certainly, so it must
+        be repeatable (RFC 9110, 9.2.2).
         """
         kept = self.take()
         if kept is not None:
             try:
                 return await self._over(kept, request)
             except DisconnectedError as lost:
-                if lost.answered:
+                if lost.answered or not is_repeatable:
                     raise
         return await self._over(await self.connect(), request)
 

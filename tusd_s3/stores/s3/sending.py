@@ -1,4 +1,4 @@
-"""PutObject and UploadPart: the first attempt is ours, everything after it the SDK's.
+"""The calls that uploads are made of: the first attempt is ours, everything after it the SDK's.
 
 A plain success of ours is the end of it. Any other outcome is handed to the SDK as that of its own
 first attempt (`handover`), so that attempts are counted, spaced and translated as if it had made
@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
 
-from tusd_s3 import errors
-from tusd_s3.model.chunk import Chunk
-from tusd_s3.stores.s3.body import ChunkedBody
+from tusd_s3.stores.s3.answers import Answer
 from tusd_s3.stores.s3.client import ATTEMPTS_MAX, STALL_MARGIN_S, S3Clients, S3Options
-from tusd_s3.stores.s3.direct import stored_etag
 from tusd_s3.stores.s3.failures import translated
 from tusd_s3.stores.s3.handover import instead_of_sending, known
-from tusd_s3.stores.s3.puts import Put
+from tusd_s3.stores.s3.operations import Operation
 
 logger = logging.getLogger("tusd_s3.s3")
+
+T = TypeVar("T")
 
 _RETRIES_COST_MAX: Final = (ATTEMPTS_MAX - 1) * 14
 """What the retries of one call can take of the SDK's quota for retries (botocore.retries.standard:
@@ -36,8 +35,6 @@ _RETRY_QUOTA: Final = 500
 VAIN_ATTEMPTS_MAX: Final = 20
 """First attempts in a row that failed where the SDK then succeeded: perhaps the store's doing, but
 if it is something about ours, every call would wait for its repetition."""
-
-_Call = Callable[..., Awaitable[Mapping[str, Any]]]
 
 
 class Sender:
@@ -54,41 +51,29 @@ class Sender:
         self._owed_successes = 0
         self._vain_attempts = 0
 
-    async def put_object(
-        self, key: str, chunks: Sequence[Chunk], size: int, params: Mapping[str, Any]
-    ) -> None:
-        """Store `size` bytes, the sum of `chunks`, as an object. params: the SDK's, beside key and
-        body. Raises errors of ours (`failures`)."""
-        await self._send(self._sdk.put_object, Put(key, params, chunks, size))
-
-    async def upload_part(
-        self, key: str, multipart_id: str, number: int, chunks: Sequence[Chunk], size: int
-    ) -> str:
-        """Store a part; its ETag. Raises errors of ours (`failures`)."""
-        params = {"UploadId": multipart_id, "PartNumber": number}
-        return await self._send(self._sdk.upload_part, Put(key, params, chunks, size))
-
-    async def _send(self, call: _Call, put: Put) -> str:
-        """The ETag of what was stored; given up when no byte moves for too long."""
+    async def send(self, operation: Operation[T]) -> T:
+        """What the answer says; given up when no byte moves for too long, or, where none is to
+        move, after the time of all attempts. Raises errors of ours (`failures`)."""
         loop = asyncio.get_running_loop()
-        async with self._sockets, translated(), asyncio.timeout(self._patience_s) as watchdog:
+        bound_s = self._patience_s * (1 if operation.moves_bytes else ATTEMPTS_MAX)
+        async with self._sockets, translated(), asyncio.timeout(bound_s) as watchdog:
 
             def progressed() -> None:
                 if not watchdog.expired():
-                    watchdog.reschedule(loop.time() + self._patience_s)
+                    watchdog.reschedule(loop.time() + bound_s)
 
-            first = await self._direct.attempt(put, progressed)
-            etag = stored_etag(first)
-            if etag is not None:
+            first = await self._direct.attempt(operation.call, progressed)
+            said = operation.plain(first) if isinstance(first, Answer) else None
+            if said is not None:
                 self._vain_attempts = 0
                 if not self._owed_successes:
-                    return etag
+                    return said
             progressed()
             with nullcontext() if first is None else instead_of_sending(known(first)):
-                stored = await self._through_sdk(call, put, ChunkedBody(put.chunks, progressed))
-            if first is not None and etag is None:
+                told = await self._through_sdk(operation, progressed)
+            if first is not None and said is None:
                 self._count_vain()
-            return stored
+            return told
 
     def _count_vain(self) -> None:
         self._vain_attempts += 1
@@ -100,15 +85,11 @@ class Sender:
                 VAIN_ATTEMPTS_MAX,
             )
 
-    async def _through_sdk(self, call: _Call, put: Put, body: ChunkedBody) -> str:
+    async def _through_sdk(self, operation: Operation[T], progressed: Callable[[], None]) -> T:
+        call = operation.call
         try:
-            answer = await call(
-                Bucket=self._bucket,
-                Key=put.key,
-                # An empty async body would go out chunked, which S3 refuses.
-                Body=body if put.size else b"",
-                ContentLength=put.size,
-                **put.params,
+            answer: Mapping[str, Any] = await getattr(self._sdk, operation.method)(
+                Bucket=self._bucket, Key=call.key, **call.params, **operation.body(progressed)
             )
         except BaseException as error:
             if _has_taken_quota(error):
@@ -116,10 +97,7 @@ class Sender:
                 self._owed_successes = min(owed, _RETRY_QUOTA)
             raise
         self._owed_successes = max(0, self._owed_successes - 1)
-        etag: str | None = answer.get("ETag")
-        if not etag:
-            raise errors.StorageUnavailable  # whatever this was, it is no proof
-        return etag
+        return operation.told(answer)
 
 
 def _has_taken_quota(error: BaseException) -> bool:

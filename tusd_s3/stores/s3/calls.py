@@ -1,4 +1,4 @@
-"""PutObject, UploadPart and GetObject: as the SDK's parameters name them, and as bytes of HTTP.
+"""Calls to S3: as the SDK's parameters name them, and as bytes of HTTP.
 
 No I/O.
 """
@@ -28,10 +28,10 @@ _HEADERS: Final = {
     "IfNoneMatch": "if-none-match",
     "Range": "range",
 }
-"""Parameters that are headers (S3 API, PutObject, GetObject)."""
+"""Parameters that are headers (S3 API, PutObject, CreateMultipartUpload, GetObject)."""
 
 _QUERY: Final = {"PartNumber": "partNumber", "UploadId": "uploadId"}
-"""Parameters that stand in the query (S3 API, UploadPart)."""
+"""Parameters that stand in the query (S3 API, UploadPart, CompleteMultipartUpload)."""
 
 _METADATA_PREFIX: Final = "x-amz-meta-"
 
@@ -40,28 +40,37 @@ _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Put:
-    """What to store where. params: as the SDK takes them, without bucket, key and body. size: the
-    sum of `chunks` in bytes."""
+class Call:
+    """What is asked of the object under `key`.
 
+    params: as the SDK takes them, without bucket, key and body. chunks: the body, of `size` bytes.
+    subresource: a name in the query that has no value. is_repeatable: whether it may be sent again
+    when nobody knows whether it was acted upon.
+    """
+
+    method: str
     key: str
     params: Mapping[str, Any]
-    chunks: Sequence[Chunk]
-    size: int
+    chunks: Sequence[Chunk] = ()
+    size: int = 0
+    subresource: str = ""
+    is_repeatable: bool = True
 
 
 class UnsayableError(ValueError):
     """A parameter that has no header of ours, or a value that none can hold."""
 
 
-def build_head(route: Route, credentials: Credentials, put: Put, timestamp: str) -> bytes:
+def build_head(route: Route, credentials: Credentials, call: Call, timestamp: str) -> bytes:
     """The signed request up to and with the empty line. timestamp: see `signing`.
 
     Raises UnsayableError for what is better left to the SDK.
     """
-    headers, query = _said(put.params)
-    headers.append(("content-length", str(put.size)))
-    target = _Target("PUT", put.key, UNSIGNED_PAYLOAD)
+    headers, query = _said(call.params)
+    if call.subresource:
+        query.append((call.subresource, ""))
+    headers.append(("content-length", str(call.size)))
+    target = _Target(call.method, call.key, UNSIGNED_PAYLOAD)
     return _signed(route, credentials, target, headers, query, timestamp)
 
 
