@@ -16,13 +16,15 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.support.bodies import KIB, MIB, PART_BYTES, body_of
+from tests.support.hosting import served_alone
 from tests.support.memory import peak_bytes
 from tests.support.raw import RawConnection
-from tests.support.server import ServerProcess
+from tests.support.server import ServerProcess, StoreSettings
 from tests.support.stores import Bucket, RedisView
 from tests.support.tus import RawClient, id_of, patch_headers
 from tests.support.waiting import eventually
 from tests.support.world import World
+from tusd_s3.account import Account
 
 IS_FULL = os.environ.get("MEMORY_FULL") == "1"
 BUDGET_MIB = 256 if IS_FULL else 32
@@ -104,6 +106,31 @@ def test_what_idle_bodies_hold_is_there_for_the_fast(start_server: StartServer) 
     )
     with idle(server.client, 50, MIB):
         send(server.client, 32)
+
+
+def test_a_body_says_how_much_is_missing_of_each_of_its_parts(
+    stores: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last part ends with the body; of all but the first, something has come by then. What a
+    claim does with it: `tests/unit/test_budget.py`."""
+    told: list[int] = []
+    expect = Account.expect
+
+    def noted(account: Account, missing: int) -> None:
+        told.append(missing)
+        expect(account, missing)
+
+    monkeypatch.setattr(Account, "expect", noted)
+    with served_alone(stores) as port:
+        client = RawClient(("127.0.0.1", port))
+        path = client.new_upload(4 * PART_BYTES)
+        for offset, size in ((0, 2 * PART_BYTES + 2 * MIB), (2 * PART_BYTES + 2 * MIB, 6 * MIB)):
+            client.patch(path, offset, body_of(size))
+    first, second, end, rest, last = (missing for missing in told if missing)
+    assert (first, rest) == (PART_BYTES, 3 * MIB)
+    assert PART_BYTES - MIB <= second <= PART_BYTES
+    assert 0 < end <= 2 * MIB
+    assert 2 * MIB <= last <= 3 * MIB
 
 
 @pytest.mark.parametrize("uploads", [1, 8])
