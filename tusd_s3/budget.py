@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,7 +33,7 @@ from typing import Final
 
 from tusd_s3 import limits
 from tusd_s3.account import READ_MAX_BYTES, Account
-from tusd_s3.blocks import LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES, Blocks, blocks_sharing
+from tusd_s3.blocks import LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES, Blocks, Stock
 
 __all__ = ["BODY_BYTES", "READ_MAX_BYTES", "READ_MIN_BYTES", "Account", "MemoryBudget"]
 
@@ -51,6 +52,12 @@ an idle account loses is only that its bytes take the way through Redis."""
 TICK_S: Final = 0.1
 """How often the needs are looked at while somebody waits."""
 
+KEPT_S: Final = 30.0
+"""For so long free blocks wait for the next burst of bodies."""
+
+TIDY_S: Final = 0.5
+"""Between looks at blocks that are free for longer."""
+
 _STALLED_TICKS: Final = 4
 """So many in which no body is fed mean that nothing moves; longer than it takes to be idle."""
 
@@ -59,7 +66,8 @@ class MemoryBudget:
     """Of one process.
 
     total_bytes: bytes of bodies and loans together. reserve_bytes: what bodies leave for loans.
-    small_blocks, blocks, large_blocks: memory for bodies; free ones may be kept for later.
+    small_blocks, blocks, large_blocks: memory for bodies; free ones are kept for later, as long as
+    there is room, and for a while.
     """
 
     def __init__(self, total_bytes: int, reserve_bytes: int) -> None:
@@ -67,6 +75,7 @@ class MemoryBudget:
             raise ValueError("bodies need at least half of the budget")
         self._total = total_bytes
         self._reserve = reserve_bytes
+        self._beside_max = (total_bytes - 2 * reserve_bytes) // 4
         self._large_max = total_bytes // 16 // LARGE_BLOCK_BYTES
         self._used = 0
         self._lent = 0
@@ -85,8 +94,9 @@ class MemoryBudget:
         self._claimants: set[Account] = set()
         self._windows_bytes = 0
         sizes = (SMALL_BLOCK_BYTES, READ_MAX_BYTES, LARGE_BLOCK_BYTES)
-        self._all_blocks = blocks_sharing(self._room_for_free_blocks, sizes)
-        self.small_blocks, self.blocks, self.large_blocks = self._all_blocks
+        self._stock = Stock(self._room_for_free_blocks, sizes)
+        self.small_blocks, self.blocks, self.large_blocks = self._stock.kinds
+        self._tidying: asyncio.TimerHandle | None = None
 
     @property
     def used_bytes(self) -> int:
@@ -99,10 +109,6 @@ class MemoryBudget:
         # However many there are, they leave room for one part, and most of what is beyond it.
         beside = min(BODY_BYTES * self.body_count + self._windows_bytes, self._beside_max)
         return self._total - self._reserve - beside - self._used
-
-    @property
-    def _beside_max(self) -> int:
-        return (self._total - 2 * self._reserve) // 4
 
     def has_room(self, account: Account) -> bool:
         """Whether a body may be read now: ahead of nobody, or by its claim."""
@@ -175,6 +181,7 @@ class MemoryBudget:
     def hold(self, size: int) -> None:
         """What goes out holds `size` bytes more, in any case."""
         self._windows_bytes += size
+        self._fit()
 
     def narrow(self, size: int) -> None:
         """What goes out holds `size` bytes less."""
@@ -194,6 +201,7 @@ class MemoryBudget:
     def take(self, size: int, account: Account | None = None) -> None:
         """See `Account.charge`."""
         self._used += size
+        self._fit()
         if account is None:
             return
         self._idle_ticks = 0
@@ -237,6 +245,18 @@ class MemoryBudget:
     def _room_for_free_blocks(self) -> int:
         return self.free_bytes + self._reserve
 
+    def _fit(self) -> None:
+        """Free blocks make way for what was just taken."""
+        if self._tidying is None:
+            self._tidying = asyncio.get_running_loop().call_later(TIDY_S, self._tidy)
+        if self._stock.free_bytes:
+            self._stock.fit()
+
+    def _tidy(self) -> None:
+        self._tidying = None
+        if self._stock.tidy(time.monotonic() - KEPT_S):
+            self._tidying = asyncio.get_running_loop().call_later(TIDY_S, self._tidy)
+
     def _may_lend(self, size: int) -> bool:
         if self._used + size <= self._total:
             return True
@@ -246,8 +266,6 @@ class MemoryBudget:
     def _lend(self, size: int) -> None:
         self._lent += size
         self.take(size)
-        for blocks in self._all_blocks:
-            blocks.trim()
 
     def advance(self) -> None:
         """Grant what can be granted: loans first, which free what waits for them."""

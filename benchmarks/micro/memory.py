@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from tusd_s3.blocks import Blocks
+from tusd_s3.blocks import Stock
 from tusd_s3.limits import GIB, MIB
 
 READ_BYTES: Final = 256 * 1024
@@ -36,7 +36,7 @@ def in_fresh_memory() -> Callable[[], object]:
 
 def in_blocks() -> Callable[[], object]:
     """A block for each read."""
-    blocks = Blocks(READ_BYTES, lambda: GIB)
+    blocks = Stock(lambda: GIB, [READ_BYTES]).kinds[0]
 
     def keep() -> object:
         block = blocks.take()

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tests.support.bodies import KIB, MIB
-from tusd_s3.blocks import Blocks
+from tusd_s3.blocks import Blocks, Stock
 
 
 def peak_bytes(pid: int) -> int:
@@ -18,4 +18,4 @@ def peak_bytes(pid: int) -> int:
 
 def blocks() -> Blocks:
     """Memory without a bound."""
-    return Blocks(256 * KIB, lambda: 1024 * MIB)
+    return Stock(lambda: 1024 * MIB, [256 * KIB]).kinds[0]

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.bodies import KIB, MIB
 from tusd_s3 import budget as module
+from tusd_s3.blocks import SPARE_BYTES
 from tusd_s3.budget import BODY_BYTES, READ_MAX_BYTES, READ_MIN_BYTES, Account, MemoryBudget
 
 PART = 5 * MIB
@@ -81,18 +82,42 @@ async def test_bodies_that_are_open_leave_room_for_what_they_take_beside_their_b
 
 async def test_free_blocks_are_kept_only_in_what_nobody_has() -> None:
     budget = budget_of(64 * MIB)
-    taken = [budget.blocks.take() for _ in range(32)] + [
-        budget.small_blocks.take() for _ in range(64)
-    ]
-    other = budget.book()
-    other.charge(64 * MIB - 6 * MIB)
-    bodies = [budget.open() for _ in range(2 * MIB // BODY_BYTES)]  # of the 6 MiB, 2 are theirs
+
+    def free_bytes() -> int:
+        return budget.blocks.free_bytes + budget.small_blocks.free_bytes
+
+    taken = [budget.blocks.take() for _ in range(32)]
+    taken += [budget.small_blocks.take() for _ in range(64)]
     taken.clear()
-    assert 3.9 * MIB < budget.blocks.free_bytes + budget.small_blocks.free_bytes <= 4 * MIB
-    other.charge(4 * MIB)
-    async with budget.loan(1):
-        assert budget.blocks.free_bytes == budget.small_blocks.free_bytes == 0
+    assert free_bytes() == 12 * MIB
+    bodies = [budget.open() for _ in range(2 * MIB // BODY_BYTES)]
+    other = budget.book()
+    other.charge(64 * MIB - 6 * MIB)  # of the 6 MiB, 2 are the bodies'
+    assert 3.9 * MIB < free_bytes() <= 4 * MIB
+    budget.hold(2 * MIB)
+    assert 1.9 * MIB < free_bytes() <= 2 * MIB
+    async with budget.loan(MIB):
+        assert free_bytes() <= MIB
+    other.charge(2 * MIB)
+    assert free_bytes() == 0
     assert bodies
+
+
+async def test_free_blocks_go_back_when_nobody_has_needed_them_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "KEPT_S", 0.05)
+    monkeypatch.setattr(module, "TIDY_S", 0.01)
+    budget = budget_of(64 * MIB)
+    account = budget.book()
+    taken = [budget.large_blocks.take() for _ in range(32)]
+    account.charge(32 * MIB)
+    taken.clear()
+    account.close()
+    assert budget.large_blocks.free_bytes == 32 * MIB
+    async with asyncio.timeout(10.0):
+        while budget.large_blocks.free_bytes > SPARE_BYTES:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
 
 
 async def test_however_many_bodies_there_are_they_leave_room_for_a_part() -> None:

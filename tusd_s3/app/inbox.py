@@ -158,8 +158,8 @@ class Inbox:
         self.trim()
         if self._budget.free_bytes < blocks.size:
             return False
+        self._room = blocks.take()  # a free one, before it would make way for the charge
         self.account.charge(blocks.size)
-        self._room = blocks.take()
         return True
 
     def _wake(self) -> None:
