@@ -56,7 +56,8 @@ class HeadsUnderLoad:
         self._bodies = Bodies(job)
 
     def prepare(self) -> None:
-        """Make the upload that is asked about, and the process that asks."""
+        """As `Bodies`; make the upload that is asked about, and the process that asks."""
+        self._bodies.prepare()
         path = unfinished_upload(self._job, self._job["count"])
         spawn = multiprocessing.get_context("spawn")
         self._pipe, other = spawn.Pipe()
