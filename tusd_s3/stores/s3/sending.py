@@ -32,6 +32,9 @@ _RETRIES_COST_MAX: Final = (ATTEMPTS_MAX - 1) * 14
 _RETRY_QUOTA: Final = 500
 """All of that quota (botocore.retries.quota)."""
 
+_GRAIN_S: Final = 0.5
+"""What the bound may fall short of by: to set a timer anew with each write costs more than that."""
+
 VAIN_ATTEMPTS_MAX: Final = 20
 """First attempts in a row that failed where the SDK then succeeded: perhaps the store's doing, but
 if it is something about ours, every call would wait for its repetition."""
@@ -58,9 +61,14 @@ class Sender:
         bound_s = self._patience_s * (1 if operation.moves_bytes else ATTEMPTS_MAX)
         async with self._sockets, translated(), asyncio.timeout(bound_s) as watchdog:
 
+            moved_at_s = loop.time()
+
             def progressed() -> None:
-                if not watchdog.expired():
-                    watchdog.reschedule(loop.time() + bound_s)
+                nonlocal moved_at_s
+                now_s = loop.time()
+                if now_s - moved_at_s > _GRAIN_S and not watchdog.expired():
+                    moved_at_s = now_s
+                    watchdog.reschedule(now_s + bound_s)
 
             first = await self._direct.attempt(operation.call, progressed)
             said = operation.plain(first) if isinstance(first, Answer) else None
