@@ -9,6 +9,7 @@ from tests.support.scripted_s3 import Reply, ScriptedS3, Then, refusal, who
 from tusd_s3 import errors
 from tusd_s3.model.metadata import ObjectAttributes
 from tusd_s3.stores.s3 import S3Objects
+from tusd_s3.stores.s3.sending import VAIN_ATTEMPTS_MAX
 
 pytestmark = pytest.mark.usefixtures("sdk_environment")
 
@@ -177,6 +178,18 @@ async def test_of_an_unknown_multipart_upload_the_object_decides(
     ]
     await complete(objects)
     assert [got.method for got in s3.got] == ["POST", "HEAD"]
+
+
+async def test_a_store_that_words_its_success_otherwise_is_asked_without_the_sdk_as_before(
+    objects: S3Objects, s3: ScriptedS3
+) -> None:
+    """The SDK reads what we do not; nothing has to be sent again for that."""
+    calls = VAIN_ATTEMPTS_MAX + 2
+    other = COMPLETED_BODY.replace("<Com", "<s:Com").replace("</Com", "</s:Com")
+    s3.replies = [document(other.replace("xmlns=", "xmlns:s="))] * calls
+    for _ in range(calls):
+        await complete(objects)
+    assert who(s3) == "d" * calls
 
 
 # --- Deletion

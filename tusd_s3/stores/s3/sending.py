@@ -60,7 +60,6 @@ class Sender:
         loop = asyncio.get_running_loop()
         bound_s = self._patience_s * (1 if operation.moves_bytes else ATTEMPTS_MAX)
         async with self._sockets, translated(), asyncio.timeout(bound_s) as watchdog:
-
             moved_at_s = loop.time()
 
             def progressed() -> None:
@@ -78,10 +77,10 @@ class Sender:
                     return said
             progressed()
             with nullcontext() if first is None else instead_of_sending(known(first)):
-                told = await self._through_sdk(operation, progressed)
-            if first is not None and said is None:
+                answer = await self._through_sdk(operation, progressed)
+            if first is not None and _was_repeated(answer):
                 self._count_vain()
-            return told
+            return operation.told(answer)
 
     def _count_vain(self) -> None:
         self._vain_attempts += 1
@@ -93,7 +92,9 @@ class Sender:
                 VAIN_ATTEMPTS_MAX,
             )
 
-    async def _through_sdk(self, operation: Operation[T], progressed: Callable[[], None]) -> T:
+    async def _through_sdk(
+        self, operation: Operation[T], progressed: Callable[[], None]
+    ) -> Mapping[str, Any]:
         call = operation.call
         try:
             answer: Mapping[str, Any] = await getattr(self._sdk, operation.method)(
@@ -105,11 +106,15 @@ class Sender:
                 self._owed_successes = min(owed, _RETRY_QUOTA)
             raise
         self._owed_successes = max(0, self._owed_successes - 1)
-        return operation.told(answer)
+        return answer
 
 
 def _has_taken_quota(error: BaseException) -> bool:
     """Whether the call may have been repeated in vain."""
     if not isinstance(error, ClientError):
         return True
-    return bool(error.response.get("ResponseMetadata", {}).get("RetryAttempts"))
+    return _was_repeated(error.response)
+
+
+def _was_repeated(answer: Mapping[str, Any]) -> bool:
+    return bool(answer.get("ResponseMetadata", {}).get("RetryAttempts"))
