@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.bodies import KIB, MIB
 from tusd_s3 import budget as module
-from tusd_s3.blocks import SPARE_BYTES
+from tusd_s3.blocks import SPARE_BYTES, Stock
 from tusd_s3.budget import BODY_BYTES, READ_MAX_BYTES, READ_MIN_BYTES, Account, MemoryBudget
 
 PART = 5 * MIB
@@ -108,6 +108,15 @@ async def test_free_blocks_go_back_when_nobody_has_needed_them_for_long(
 ) -> None:
     monkeypatch.setattr(module, "KEPT_S", 0.05)
     monkeypatch.setattr(module, "TIDY_S", 0.01)
+    done, tidy = asyncio.Event(), Stock.tidy
+
+    def tidied(stock: Stock, unused_since_s: float) -> bool:
+        more = tidy(stock, unused_since_s)
+        if not more:
+            done.set()
+        return more
+
+    monkeypatch.setattr(Stock, "tidy", tidied)
     budget = budget_of(64 * MIB)
     account = budget.book()
     taken = [budget.large_blocks.take() for _ in range(32)]
@@ -115,9 +124,8 @@ async def test_free_blocks_go_back_when_nobody_has_needed_them_for_long(
     taken.clear()
     account.close()
     assert budget.large_blocks.free_bytes == 32 * MIB
-    async with asyncio.timeout(10.0):
-        while budget.large_blocks.free_bytes > SPARE_BYTES:  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.01)
+    await within(10.0, done.wait())
+    assert budget.large_blocks.free_bytes == SPARE_BYTES
 
 
 async def test_however_many_bodies_there_are_they_leave_room_for_a_part() -> None:
