@@ -136,6 +136,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first head is due from now on."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)
         self.transport = cast("asyncio.Transport", _Transport(transport))
         self._budget = self.app_state.get(BUDGET_KEY)
         self._pace = self.app_state.get(PACE_KEY) or Pace()

@@ -1,14 +1,16 @@
 """Many calls over a connection at once: a line.
 
 redis-py takes a connection out of its pool for each call, and puts it back; with timers, retries
-and locks that costs several times what the call itself does, and a small request is two calls. On a
-line every call made in one turn of the event loop goes out in the same write, in the order they
-were made; Redis answers in that order, and so the answers find their calls. The calls of the next
-turn go over another line if those have not been answered yet: what hangs in one connection stops
-nobody else.
+and locks that costs several times what the call itself does, and a small request is two calls. The
+first call of a turn of the event loop goes out at once, all others of that turn go after it in one
+write, in the order they were made; Redis answers in that order, and so the answers find their
+calls. The calls of the next turn go over another line if those have not been answered yet: what
+hangs in one connection stops nobody else. Where large bodies come in, a turn takes a millisecond or
+two, and a HEAD is one call: nothing here waits for a further one.
 
-The connection itself, with its names, passwords, TLS, sentinels and push messages, what an error
-means and when a server is not the primary stay redis-py's and `connections`'. A line adds:
+How the connection is made, with its names, passwords, TLS and sentinels, what push messages ask
+for, what an error means and when a server is not the primary stay redis-py's and `connections`'. A
+line adds:
 
 - *One deadline*: an answer is waited for as long as redis-py would, by one timer, which looks at
   the oldest call. A server that is silent for so long ends the line, and every call on it.
@@ -23,14 +25,13 @@ It is for short commands only: a long one would make all others wait behind it.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from contextlib import suppress
 from typing import Any, Final
 
 import redis.asyncio as redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tusd_s3 import limits
@@ -94,13 +95,18 @@ class Lines:
         if self._is_closed:
             raise _closed()
         line = self._of_this_turn
-        if line is None or not line.takes_calls():
-            line = self._of_this_turn = self._free_line()
-            asyncio.get_running_loop().call_soon(self._end_turn)
-        return line.send(command)
+        if line is not None and line.takes_calls():
+            return line.send(command)
+        line = self._of_this_turn = self._free_line()
+        asyncio.get_running_loop().call_soon(self._end_turn, line)
+        answer = line.send(command)
+        line.flush()
+        return answer
 
-    def _end_turn(self) -> None:
-        self._of_this_turn = None
+    def _end_turn(self, line: Line) -> None:
+        if self._of_this_turn is line:
+            self._of_this_turn = None
+        line.flush()
 
     def _free_line(self) -> Line:
         """One that nobody waits on; if there can be no further one, that with the fewest calls."""
@@ -144,9 +150,7 @@ class Line:
         return not self._has_ended
 
     def send(self, command: bytes) -> Answer:
-        """Have a command go out in this turn of the event loop, or when there is a connection."""
-        if not self._unsent and self._connection is not None:
-            self._loop.call_soon(self._write)
+        """Have a command go out with the next `flush`, or when there is a connection."""
         answer: Answer = self._loop.create_future()
         self._unsent.append((command, answer))
         return answer
@@ -158,11 +162,11 @@ class Line:
             self.living.cancel()
 
     async def _live(self) -> None:
-        """Connect, and read answers until something breaks."""
+        """Connect, and keep the connection until something breaks."""
         try:
             connection = await self._pool.get_connection()  # type: ignore[no-untyped-call] # redis-py's
             try:
-                await self._read(connection)
+                await self._carry(connection)
             finally:
                 with suppress(*FAILURES):
                     await connection.disconnect(nowait=True)
@@ -172,32 +176,34 @@ class Line:
         finally:
             self._fail(_closed())  # also when the event loop ends the task: nobody waits for ever
 
-    async def _read(self, connection: Any) -> None:  # noqa: ANN401 - redis-py names a base class
+    async def _carry(self, connection: Any) -> None:  # noqa: ANN401 - redis-py names a base class
         if connection.should_reconnect():  # the sentinels named another one meanwhile
             await connection.connect()
+        connection.deliver(self._take, self.end)
         self._connection = connection
-        self._write()
-        while True:
-            try:
-                # Without a timeout: between calls there is nothing to come. The end of the
-                # connection is noticed then, too, and the next call goes over another one.
-                found = await connection.read_response(timeout=math.inf)
-            except ResponseError as error:
-                found = error
-            if not self._sent:
-                raise RedisConnectionError("an answer came that nobody had asked for")
-            _, answer = self._sent.popleft()
-            if answer.done():
-                continue  # given up
-            if isinstance(found, Exception):
-                answer.set_exception(found)
-            else:
-                answer.set_result(found)
+        self.flush()
+        await self._loop.create_future()  # `end` cancels it
 
-    def _write(self) -> None:
+    def _take(self, found: object) -> None:
+        """What came is the answer to the oldest call."""
+        if not self._sent:
+            self.end(RedisConnectionError("an answer came that nobody had asked for"))
+            return
+        _, answer = self._sent.popleft()
+        if answer.done():
+            return  # given up
+        if isinstance(found, Exception):
+            answer.set_exception(found)
+        else:
+            answer.set_result(found)
+
+    def flush(self) -> None:
+        """Write what has not been written."""
+        if not self._unsent or self._connection is None:
+            return
         going = [(command, answer) for command, answer in self._unsent if not answer.done()]
         self._unsent.clear()
-        if not going or self._connection is None:
+        if not going:
             return
         now_s = self._loop.time()
         self._sent.extend((now_s, answer) for _, answer in going)
