@@ -28,7 +28,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Final
 
 from tusd_s3 import limits
@@ -137,13 +137,13 @@ class MemoryBudget:
         """An account for what no request brought."""
         return Account(self, self.next_turn(), is_body=False)
 
-    @asynccontextmanager
-    async def loan(self, size: int) -> AsyncIterator[None]:
+    def loan(self, size: int) -> AbstractAsyncContextManager[object]:
         """`size` bytes for the time of the block, which must end without waiting for room or for
         another loan. None at all are there at once: who needs none may be about to make room."""
-        if size == 0:
-            yield
-            return
+        return self._loan(size) if size else nullcontext()
+
+    @asynccontextmanager
+    async def _loan(self, size: int) -> AsyncIterator[None]:
         await self._borrow(size)
         try:
             yield

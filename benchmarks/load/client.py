@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,10 +13,9 @@ from benchmarks.load.job import Finished, Job, Outcome
 from benchmarks.load.wire import LoadError, Response, Wire
 
 SOCKET_TIMEOUT_S: Final = 60.0
-_METADATA: Final = (
-    b"Upload-Metadata: filename Ym9keS5iaW4=,filetype YXBwbGljYXRpb24vb2N0ZXQtc3RyZWFt\r\n"
-)
-"""As browsers' clients send it; one of the peers answers no HEAD without."""
+_METADATA: Final = b"Upload-Metadata: filename %s,filetype YXBwbGljYXRpb24vb2N0ZXQtc3RyZWFt\r\n"
+"""As browsers' clients send it, with a name of its own for each; one of the peers answers no HEAD
+without."""
 _OCTETS: Final = b"Content-Type: application/offset+octet-stream\r\n"
 _JOINED_MAX_BYTES: Final = 64 * 1024
 """Up to here head and body go out in one piece, as any client would send them."""
@@ -27,14 +27,16 @@ class Client:
     def __init__(self, job: Job) -> None:
         self._base_path = job.base_path
         self._common = b"Host: 127.0.0.1:%d\r\nTus-Resumable: 1.0.0\r\n" % job.port
+        self._created = 0
         self.wire = Wire(job.port, min(SOCKET_TIMEOUT_S, job.deadline_s))
 
     def create(self, size: int, *, phase: int | None = None) -> str:
         """POST; the upload's path. With a phase, the whole body goes along."""
+        self._created += 1
         head = b"POST %s HTTP/1.1\r\n%s%sUpload-Length: %d\r\n" % (
             self._base_path.encode(),
             self._common,
-            _METADATA,
+            _METADATA % b64encode(b"body-%06d.bin" % self._created),
             size,
         )
         if phase is None:

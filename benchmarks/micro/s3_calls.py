@@ -107,14 +107,14 @@ def ways_of(
             scheme="http", host="127.0.0.1", port=route.port, path=f"{route.path}key", encoded=True
         )
         body = b"".join(chunks) if size <= WRITE_BYTES else _pieces(chunks)
-        async with (
-            sockets,
-            translated(),
-            asyncio.timeout(options.timeout_s),
-            http.put(url, headers=dict(lines), data=body) as answer,
-        ):
-            assert answer.headers["ETag"]
-            await answer.read()
+        with translated():
+            async with (
+                sockets,
+                asyncio.timeout(options.timeout_s),
+                http.put(url, headers=dict(lines), data=body) as answer,
+            ):
+                assert answer.headers["ETag"]
+                await answer.read()
 
     return {"sdk": sdk, "aiohttp": over_aiohttp, "ours": ours}
 

@@ -6,6 +6,8 @@ finds when it reads is then as much the same from run to run as the kernel allow
 
 from __future__ import annotations
 
+import itertools
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -17,8 +19,10 @@ from tests.support.tus import OCTET_STREAM, TUS, patch_headers, path_of
 BASE_PATH: Final = "/files/"
 _BEFORE_BYTES: Final = PART_BYTES + MIB
 _BEHIND_BYTES: Final = 2 * PART_BYTES
-METADATA: Final = "filename Ym9keS5iaW4=,filetype YXBwbGljYXRpb24vb2N0ZXQtc3RyZWFt"
+_METADATA: Final = "filename {name},filetype YXBwbGljYXRpb24vb2N0ZXQtc3RyZWFt"
 """As browsers' clients send it."""
+_NUMBERS: Final = itertools.count()
+"""In the names of files: no two are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,9 @@ class Requests:
 
     def create(self, length: int, body: bytes = b"") -> str:
         """POST; the upload's path."""
-        fields = TUS | {"Upload-Length": f"{length}", "Upload-Metadata": METADATA}
+        name = b64encode(b"body-%06d.bin" % next(_NUMBERS)).decode()
+        metadata = _METADATA.format(name=name)
+        fields = TUS | {"Upload-Length": f"{length}", "Upload-Metadata": metadata}
         if body:
             fields["Content-Type"] = OCTET_STREAM
         fields["Content-Length"] = f"{len(body)}"

@@ -24,6 +24,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tusd_s3 import errors
 from tusd_s3.budget import Account, MemoryBudget
@@ -357,14 +358,9 @@ class UploadWriter:
             raise AssertionError("nothing of a staged body is recorded")
         if etags:
             await self._vouch_for(etags)
-        declared = self._declared
-        changes = Changes(
-            etags=etags,
-            tail=tail,
-            length=declared.length if self._held.upload.length != declared.length else None,
-            state=state,
-        )
-        await self._records.commit(self._held, self._also(changes), release=release)
+        news = self._news()
+        changes = Changes(etags=etags, tail=tail, length=self._new_length, state=state, **news)
+        await self._records.commit(self._held, changes, release=release)
 
     async def _vouch_for(self, etags: Sequence[str]) -> None:
         await self._secure.wait()
@@ -375,21 +371,23 @@ class UploadWriter:
     async def _commit_start(self, changes: Changes) -> None:
         """Of a multipart upload. The length that a staged body declared has to wait for its bytes,
         the layout cannot: parts are about to be cut by it."""
-        declared = self._declared
-        if not self._staging and self._held.upload.length != declared.length:
-            changes = replace(changes, length=declared.length)
-        await self._records.commit(self._held, self._also(changes))
+        length = None if self._staging else self._new_length
+        await self._records.commit(self._held, replace(changes, length=length, **self._news()))
 
-    def _also(self, changes: Changes) -> Changes:
-        """`changes`, and what every commit says."""
+    @property
+    def _new_length(self) -> int | None:
+        length = self._declared.length
+        return length if self._held.upload.length != length else None
+
+    def _news(self) -> dict[str, Any]:
+        """What every commit says, as fields of `Changes`."""
         before, layout = self._held.upload, self._declared.layout
-        recovery_stored = self._multipart.recovery_stored
-        return replace(
-            changes,
-            layout=layout if before.layout != layout else None,
-            recovery_stored=None if before.recovery_stored is recovery_stored else recovery_stored,
-            expires_at_s=self._expiry(),
-        )
+        stored = self._multipart.recovery_stored
+        return {
+            "layout": layout if before.layout != layout else None,
+            "recovery_stored": None if before.recovery_stored is stored else stored,
+            "expires_at_s": self._expiry(),
+        }
 
     async def _record_completion(self) -> None:
         await self._commit((), (), state=UploadState.COMPLETE, release=True)

@@ -31,8 +31,8 @@ class ForwardedMiddleware:
         """Pass everything on; lifespan and websocket scopes are left alone."""
         if scope["type"] == "http":
             headers, info = scope["headers"], None
-            says_something = any(name in FORWARDING_NAMES for name, _ in headers)
-            if says_something and is_trusted(scope.get("client"), self._trusted):
+            says_nothing = FORWARDING_NAMES.isdisjoint(dict(headers))
+            if not says_nothing and is_trusted(scope.get("client"), self._trusted):
                 info = parse_forwarded(Fields(headers))
             scope[FORWARDED_KEY] = info
         await self.app(scope, receive, send)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-Metadata = dict[str, bytes]
+Metadata = Mapping[str, bytes]
 """Keys of `Upload-Metadata` in the client's order, to decoded values (any bytes, may be empty)."""
 
 

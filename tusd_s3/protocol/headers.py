@@ -10,6 +10,8 @@ import base64
 import binascii
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
+from types import MappingProxyType
 
 from tusd_s3 import limits
 from tusd_s3.errors import HeaderTooLong, InvalidHeader
@@ -35,6 +37,7 @@ def parse_integer(field: str, text: str) -> int:
     raise InvalidHeader(field, f"expected a non-negative integer of at most {digits} digits")
 
 
+@lru_cache(maxsize=32)  # a POST with a body asks three times: when read, and for key and object
 def parse_metadata(text: str) -> Metadata:
     """Decode `Upload-Metadata`: `key base64[,key base64]*` (tus creation).
 
@@ -47,16 +50,16 @@ def parse_metadata(text: str) -> Metadata:
     if len(text) > limits.METADATA_MAX_BYTES:
         raise HeaderTooLong(_METADATA, limits.METADATA_MAX_BYTES)
     if not text.strip(" \t"):
-        return {}
+        return MappingProxyType({})
     pairs = text.split(",")
     if len(pairs) > limits.METADATA_PAIRS_MAX:
         raise InvalidHeader(_METADATA, f"expected at most {limits.METADATA_PAIRS_MAX} pairs")
-    metadata: Metadata = {}
+    metadata: dict[str, bytes] = {}
     for position, pair in enumerate(pairs, start=1):
         key, _, value = pair.strip(" \t").partition(" ")
         _check_key(position, key, metadata)
         metadata[key] = _decode_value(position, value)
-    return metadata
+    return MappingProxyType(metadata)
 
 
 def build_metadata(metadata: Metadata) -> str:

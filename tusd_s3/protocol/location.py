@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -100,6 +101,7 @@ def parse_forwarded(fields: Fields) -> ForwardedInfo | None:
     return ForwardedInfo(scheme=scheme, host=host, port=port, prefix=prefix)
 
 
+@lru_cache(maxsize=64)  # of the few names that a server has; the bound is for those that lie
 def public_base(
     *,
     scheme: str,

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from tusd_s3 import errors, limits
 from tusd_s3.blocks import Blocks
+from tusd_s3.deadlines import Deadlines
 from tusd_s3.model.chunk import Chunk
 from tusd_s3.model.upload import Upload, UploadId
 from tusd_s3.ports import Changes, Held
@@ -76,6 +77,7 @@ class RedisRecords:
         self._keeper = LeaseKeeper(client, self._keys, options, self.channel)
         self._options = options
         self._gate = ByteGate(_TAILS_AT_ONCE_BYTES)
+        self._deadlines = Deadlines()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -349,7 +351,8 @@ class RedisRecords:
         deadline_s = time.monotonic() + patience_s
         while True:
             try:
-                async with asyncio.timeout(max(_ATTEMPT_MIN_S, deadline_s - time.monotonic())):
+                left_s = deadline_s - time.monotonic()
+                with self._deadlines.within(max(_ATTEMPT_MIN_S, left_s)):
                     return await call()
             except TimeoutError as error:
                 raise errors.StateUnavailable from error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aiohttp import ClientError as HttpClientError
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -23,8 +23,8 @@ class UnknownConditionError(errors.StorageRefused):
     """The store answered that it does not do what a header asks (501)."""
 
 
-@asynccontextmanager
-async def translated() -> AsyncIterator[None]:
+@contextmanager
+def translated() -> Iterator[None]:
     """Turn the SDK's errors into ours; what S3 said goes to the log only."""
     try:
         yield

@@ -296,8 +296,9 @@ class S3Objects:
     async def calling(self) -> AsyncIterator[None]:
         """A call without a body worth watching: bounded as a whole, its errors as ours."""
         bound_s = ATTEMPTS_MAX * (self._timeout_s + STALL_MARGIN_S)
-        async with self._sockets, translated(), asyncio.timeout(bound_s):
-            yield
+        with translated():
+            async with self._sockets, asyncio.timeout(bound_s):
+                yield
 
 
 def multipart_etag(etags: Sequence[str]) -> str | None:

@@ -130,7 +130,7 @@ class S3Reads:
 
     async def link(self, key: str, *, life_s: int, content_type: str, disposition: str) -> str:
         """See `ObjectReads.link`."""
-        async with translated():
+        with translated():
             return await self._public.generate_presigned_url(
                 "get_object",
                 Params={
@@ -144,7 +144,7 @@ class S3Reads:
 
     async def _call(self, call: Callable[..., Awaitable[Any]], **params: Any) -> Any:  # noqa: ANN401
         """A call of the SDK's, bounded as a whole, its errors as ours."""
-        async with translated():
+        with translated():
             try:
                 async with asyncio.timeout(self._bound_s):
                     return await call(**params)
@@ -163,8 +163,9 @@ class _SdkSource:
 
     async def read_into(self, room: memoryview) -> int:
         # The SDK's own timeout goes on while nobody reads; this one does not.
-        async with translated(), asyncio.timeout(self._timeout_s):
-            piece: bytes = await self._body.read(len(room))
+        with translated():
+            async with asyncio.timeout(self._timeout_s):
+                piece: bytes = await self._body.read(len(room))
         room[: len(piece)] = piece
         return len(piece)
 

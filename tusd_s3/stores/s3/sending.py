@@ -11,10 +11,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
 
+from tusd_s3.deadlines import Deadlines
 from tusd_s3.stores.s3.answers import Answer
 from tusd_s3.stores.s3.client import ATTEMPTS_MAX, STALL_MARGIN_S, S3Clients, S3Options
 from tusd_s3.stores.s3.failures import translated
@@ -31,9 +33,6 @@ _RETRIES_COST_MAX: Final = (ATTEMPTS_MAX - 1) * 14
 
 _RETRY_QUOTA: Final = 500
 """All of that quota (botocore.retries.quota)."""
-
-_GRAIN_S: Final = 0.5
-"""What the bound may fall short of by: to set a timer anew with each write costs more than that."""
 
 VAIN_ATTEMPTS_MAX: Final = 20
 """First attempts in a row that failed where the SDK then succeeded: perhaps the store's doing, but
@@ -53,34 +52,29 @@ class Sender:
         # that failed for good, the SDK must be told of as many successes as they have taken.
         self._owed_successes = 0
         self._vain_attempts = 0
+        self._deadlines = Deadlines()
 
     async def send(self, operation: Operation[T]) -> T:
         """What the answer says; given up when no byte moves for too long, or, where none is to
         move, after the time of all attempts. Raises errors of ours (`failures`)."""
-        loop = asyncio.get_running_loop()
         bound_s = self._patience_s * (1 if operation.moves_bytes else ATTEMPTS_MAX)
-        async with self._sockets, translated(), asyncio.timeout(bound_s) as watchdog:
-            moved_at_s = loop.time()
+        async with self._sockets:
+            with translated(), self._deadlines.within(bound_s) as deadline:
+                return await self._send(operation, partial(deadline.postpone, bound_s))
 
-            def progressed() -> None:
-                nonlocal moved_at_s
-                now_s = loop.time()
-                if now_s - moved_at_s > _GRAIN_S and not watchdog.expired():
-                    moved_at_s = now_s
-                    watchdog.reschedule(now_s + bound_s)
-
-            first = await self._direct.attempt(operation.call, progressed)
-            said = operation.plain(first) if isinstance(first, Answer) else None
-            if said is not None:
-                self._vain_attempts = 0
-                if not self._owed_successes:
-                    return said
-            progressed()
-            with nullcontext() if first is None else instead_of_sending(known(first)):
-                answer = await self._through_sdk(operation, progressed)
-            if first is not None and _was_repeated(answer):
-                self._count_vain()
-            return operation.told(answer)
+    async def _send(self, operation: Operation[T], progressed: Callable[[], None]) -> T:
+        first = await self._direct.attempt(operation.call, progressed)
+        said = operation.plain(first) if isinstance(first, Answer) else None
+        if said is not None:
+            self._vain_attempts = 0
+            if not self._owed_successes:
+                return said
+        progressed()
+        with nullcontext() if first is None else instead_of_sending(known(first)):
+            answer = await self._through_sdk(operation, progressed)
+        if first is not None and _was_repeated(answer):
+            self._count_vain()
+        return operation.told(answer)
 
     def _count_vain(self) -> None:
         self._vain_attempts += 1

@@ -90,5 +90,6 @@ class S3Leftovers:
 
     @asynccontextmanager
     async def _call(self) -> AsyncIterator[None]:
-        async with translated(), asyncio.timeout(self._call_max_s):
-            yield
+        with translated():
+            async with asyncio.timeout(self._call_max_s):
+                yield
