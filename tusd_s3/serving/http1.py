@@ -81,7 +81,7 @@ class _Transport:
         self._transport = transport
 
     def write(self, data: bytes) -> None:
-        if not self._transport.is_closing():
+        if data and not self._transport.is_closing():
             self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the transport's own
@@ -136,6 +136,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first head is due from now on."""
         super().connection_made(transport)
+        # What is written goes to the kernel now. uvloop would else hold it until it has polled its
+        # sockets once more: a millisecond or two where large bodies come in.
         transport.set_write_buffer_limits(high=0)
         self.transport = cast("asyncio.Transport", _Transport(transport))
         self._budget = self.app_state.get(BUDGET_KEY)
@@ -200,7 +202,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         assert self._inbox is not None
         self._overhead_bytes = 0
         self._inbox.filled(nbytes)
-        self.flow.pause_reading()
+        if self._body_left > nbytes:
+            self.flow.pause_reading()
         self._pass_body(nbytes)
 
     def _take_body(self, data: Chunk) -> Chunk:
@@ -218,14 +221,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._new_parser()  # the old one still waits for the body
             self.on_message_complete()
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, *, is_all: bool = False) -> None:
         """Give the application what came of the body, and read on only when it asks."""
         if not self._pieces:
             return
         pieces, self._pieces = self._pieces, []
         if self._inbox is not None:
             self._inbox.push(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-            self.flow.pause_reading()
+            if not is_all:
+                self.flow.pause_reading()
 
     def _new_parser(self) -> None:
         self.parser = httptools.HttpRequestParser(self)
@@ -347,7 +351,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self._awaits_head = True
         if self._inbox is not None:
-            self._hand_over()
+            self._hand_over(is_all=True)
             self._inbox.end(BodyEnd.COMPLETE)
         super().on_message_complete()
 

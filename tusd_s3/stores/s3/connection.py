@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to S3: a request out, an answer in, one after the other, no pipelining.
 
-Written for the calls that make up the load: one future and one timer for each, a body that
-goes out as the chunks it came in, and nothing beside. A connection is either known to be clean, or
+Written for the calls that make up the load: one future for each, a body that goes out as the
+chunks it came in, and nothing beside. A connection is either known to be clean, or
 it is closed: after an error, a cancellation, an answer that came too early or one with anything
 behind it, nothing follows.
 """
@@ -94,7 +94,8 @@ class Connection(asyncio.Protocol):
         self._outcome = self._loop.create_future()
         self._unsent_bytes = request.size
         self._moved_at_s = self._loop.time()
-        self._timer = self._loop.call_later(self._timeout_s, self._look)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout_s, self._look)
         try:
             await self._write(request)
             self._moved_at_s = self._loop.time()
@@ -103,7 +104,6 @@ class Connection(asyncio.Protocol):
             self.close()  # cancelled: the rest of the answer is nobody's
             raise
         finally:
-            self._timer.cancel()
             self._reader = self._outcome = None
         if isinstance(outcome, Exception):
             raise outcome
@@ -138,6 +138,11 @@ class Connection(asyncio.Protocol):
             self._resumed = None
 
     def _look(self) -> None:
+        """Whether nothing has moved for too long. One look serves many short exchanges: it costs as
+        much to set a timer anew for each as to sign it."""
+        self._timer = None
+        if self._outcome is None:
+            return
         left_s = self._moved_at_s + self._timeout_s - self._loop.time()
         if left_s > 0:
             self._timer = self._loop.call_later(left_s, self._look)
@@ -190,6 +195,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
         answered = self._reader is not None and self._reader.has_begun
         self._settle(DisconnectedError(answered=answered))
+        if self._timer is not None:
+            self._timer.cancel()
         self._on_lost(self)
 
     def pause_writing(self) -> None:

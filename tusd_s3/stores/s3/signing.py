@@ -71,15 +71,15 @@ def encode_query(pairs: Iterable[tuple[str, str]]) -> str:
 class Signer:
     """Signs requests for one region of one service.
 
-    The key that signs is derived from the secret, the day, the region and the service; the latest
-    one is kept, because it is the same for all requests of a day.
+    The key that signs is derived from the secret, the day, the region and the service; what HMAC
+    makes of the latest one is kept, because it is the same for all requests of a day.
     """
 
     def __init__(self, region: str, service: str) -> None:
         self._region = region
         self._service = service
         self._derived_from = ("", "")
-        self._key = b""
+        self._keyed = hmac.new(b"", digestmod=sha256)
 
     def authorization(self, credentials: Credentials, request: Signable, timestamp: str) -> str:
         """Value of the Authorization header. timestamp: that of X-Amz-Date."""
@@ -88,20 +88,21 @@ class Signer:
         names = ";".join([name for name, _ in request.headers])
         digest = sha256(_canonical(request, names).encode()).hexdigest()
         to_sign = f"{ALGORITHM}\n{timestamp}\n{scope}\n{digest}"
-        key = self._key_of(credentials.secret_key, date)
-        signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+        signature = self._keyed_with(credentials.secret_key, date)
+        signature.update(to_sign.encode())
         return (
             f"{ALGORITHM} Credential={credentials.access_key}/{scope}, "
-            f"SignedHeaders={names}, Signature={signature}"
+            f"SignedHeaders={names}, Signature={signature.hexdigest()}"
         )
 
-    def _key_of(self, secret_key: str, date: str) -> bytes:
+    def _keyed_with(self, secret_key: str, date: str) -> hmac.HMAC:
         if self._derived_from != (secret_key, date):
             key = f"AWS4{secret_key}".encode()
             for step in (date, self._region, self._service, _SCOPE_END):
                 key = hmac.digest(key, step.encode(), "sha256")
-            self._key, self._derived_from = key, (secret_key, date)
-        return self._key
+            self._keyed = hmac.new(key, digestmod=sha256)
+            self._derived_from = (secret_key, date)
+        return self._keyed.copy()
 
 
 def _canonical(request: Signable, names: str) -> str:
