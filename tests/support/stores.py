@@ -139,6 +139,11 @@ class RedisView:
             for key in self.keys(upload_id):
                 client.delete(key)
 
+    def doubt(self, upload_id: str) -> None:
+        """The record was last held against S3 in an earlier run of Redis."""
+        with redis.Redis.from_url(self.url) as client:
+            client.hset(f"{self.prefix}{{{upload_id}}}", "checked", "an earlier run")
+
     def record(self, upload_id: str) -> dict[str, str]:
         """The fields of an upload's record."""
         with redis.Redis.from_url(self.url, decode_responses=True) as client:

@@ -10,15 +10,17 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.support.bodies import MIB, PART_BYTES, body_of
-from tests.support.faults import Answer, Cut, Hold
+from tests.support.faults import Answer, Cut, Hold, Stage
+from tests.support.raw import RawConnection
 from tests.support.redis_proxy import RedisProxy
 from tests.support.s3_calls import S3Call
 from tests.support.s3_proxy import S3Proxy
 from tests.support.server import StoreSettings
 from tests.support.stores import Bucket, RedisView
-from tests.support.tus import id_of
+from tests.support.tus import TUS, id_of
 from tests.support.waiting import eventually
 from tests.support.world import World
+from tusd_s3.stores.redis import scripts
 
 LENGTH = 4 * PART_BYTES + 77
 BODY = body_of(LENGTH)
@@ -248,3 +250,27 @@ def test_a_record_that_is_lost_again_at_once_is_not_called_gone(
         assert head.result().status == 423
     redis_proxy.rules.clear()
     assert world.client.head(path).offset == 2 * PART_BYTES
+
+
+def test_a_head_that_a_stopping_server_gives_up_leaves_no_lease_behind(
+    stores: StoreSettings, redis_proxy: RedisProxy, start_server: StartServer, bucket: Bucket
+) -> None:
+    """It was just taking it, to hold a doubtful record against S3."""
+    through = replace(stores, redis_url=redis_proxy.url)
+    server = start_server(
+        over=through, lease_ttl="30s", shutdown_timeout="1s", expect_traceback=True
+    )  # uvicorn reports what it cancels
+    world = World(server, bucket, RedisView(stores.redis_url, stores.redis_prefix))
+    path = world.client.new_upload(LENGTH)
+    world.client.patch(path, 0, BODY[:PART_BYTES])
+    world.redis.doubt(id_of(path))
+    hold = Hold(Stage.AFTER)
+    redis_proxy.rules.add(lambda command: scripts.ACQUIRE.sha in command, hold, nth=1, times=1)
+    with RawConnection(("127.0.0.1", server.port)) as connection:
+        connection.send_head("HEAD", path, TUS)
+        hold.wait_until_reached()
+        server.terminate()
+        connection.read_until_closed()  # the request was cancelled
+    hold.release()
+    server.wait_for_exit()
+    assert world.redis.keys(f"{{{id_of(path)}}}:lease") == []
