@@ -277,12 +277,12 @@ async def relay(client: asyncio.StreamReader, store: asyncio.StreamWriter) -> No
         await store.drain()
 
 
-class CutsAnswers(Proxy):
-    """Cuts a connection behind so many more bytes of answers, once."""
+class AltersAnswers(Proxy):
+    """Does something to what the store answers."""
 
-    def __init__(self, upstream: tuple[str, int]) -> None:
-        super().__init__(upstream)
-        self.passing: int | None = None
+    def altered(self, data: bytes) -> tuple[bytes, bool]:
+        """What the client gets instead, and whether its connection is closed behind that."""
+        raise NotImplementedError
 
     async def handle(
         self,
@@ -293,19 +293,41 @@ class CutsAnswers(Proxy):
         requests = asyncio.ensure_future(relay(client[0], store[1]))
         try:
             while data := await store[0].read(READ_BYTES):
-                passing = self.passing
-                client[1].write(data[:passing])
+                answer, is_end = self.altered(data)
+                client[1].write(answer)
                 await client[1].drain()
-                if passing is None:
-                    continue
-                self.passing = passing - len(data) if passing > len(data) else None
-                if self.passing is None:
+                if is_end:
                     client[1].close()  # what was written still goes out
                     await client[1].wait_closed()
                     return
         finally:
             requests.cancel()
             await asyncio.gather(requests, return_exceptions=True)
+
+
+class CutsAnswers(AltersAnswers):
+    """Cuts a connection behind so many more bytes of answers, once."""
+
+    passing: int | None = None
+
+    def altered(self, data: bytes) -> tuple[bytes, bool]:
+        """See `AltersAnswers`."""
+        passing = self.passing
+        if passing is None:
+            return data, False
+        self.passing = passing - len(data) if passing > len(data) else None
+        return data[:passing], self.passing is None
+
+
+class SaysMore(AltersAnswers):
+    """Adds something to the first answer after it was told what."""
+
+    more = b""
+
+    def altered(self, data: bytes) -> tuple[bytes, bool]:
+        """See `AltersAnswers`."""
+        more, self.more = self.more, b""
+        return data + more, False
 
 
 @pytest.mark.parametrize("passing", [0, 1, 100, 197, ANSWER_BYTES, 203, 402, 700])
@@ -464,7 +486,7 @@ async def test_push_messages_are_no_answers_and_reach_redis_py(server: RedisServ
     class Listening(Tcp):
         async def connect(self) -> None:
             await super().connect()
-            self._parser.set_invalidation_push_handler(told.put)  # type: ignore[attr-defined]
+            self._parser.set_invalidation_push_handler(told.put)  # type: ignore[attr-defined] # untyped in redis-py
 
     async with lines_of(server, Listening) as shared:
         await shared.call(hiredis.pack_command(TRACKING))
@@ -472,30 +494,6 @@ async def test_push_messages_are_no_answers_and_reach_redis_py(server: RedisServ
         assert await shared.call(hiredis.pack_command(("PING",))) == b"PONG"
         assert await told.get() == [b"invalidate", [b"t:changed"]]
         assert await shared.call(hiredis.pack_command(("PING",))) == b"PONG"
-
-
-class SaysMore(Proxy):
-    """Adds something to the first answer after it was told what."""
-
-    def __init__(self, upstream: tuple[str, int]) -> None:
-        super().__init__(upstream)
-        self.more = b""
-
-    async def handle(
-        self,
-        client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        store: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-    ) -> None:
-        """See `Proxy.handle`."""
-        requests = asyncio.ensure_future(relay(client[0], store[1]))
-        try:
-            while data := await store[0].read(READ_BYTES):
-                more, self.more = self.more, b""
-                client[1].write(data + more)
-                await client[1].drain()
-        finally:
-            requests.cancel()
-            await asyncio.gather(requests, return_exceptions=True)
 
 
 @pytest.mark.parametrize(
@@ -514,5 +512,34 @@ async def test_what_cannot_be_an_answer_ends_the_connection(
             assert await echo(client) == 1
             await asyncio.wait([line])
             assert await outcomes(start(client, AT_ONCE)) == {1}
+    finally:
+        proxy.stop()
+
+
+class SaysInstead(AltersAnswers):
+    """Gives the first answer after it was told one instead."""
+
+    instead = b""
+
+    def altered(self, data: bytes) -> tuple[bytes, bool]:
+        """See `AltersAnswers`."""
+        instead, self.instead = self.instead, b""
+        return instead or data, False
+
+
+@pytest.mark.parametrize("refusal", [b"-LOADING in a moment\r\n", b"-READONLY of a replica\r\n"])
+async def test_what_a_server_says_that_cannot_serve_now_is_no_answer(
+    server: RedisServer, refusal: bytes
+) -> None:
+    """The call is made again over another connection."""
+    proxy = SaysInstead((LOOPBACK, server.port))
+    proxy.start()
+    try:
+        async with opened(proxy) as client:
+            await echo(client)
+            [line] = lines_now()
+            proxy.instead = refusal
+            assert await echo(client) == 2  # the server had executed it all the same
+            assert line.done()
     finally:
         proxy.stop()
