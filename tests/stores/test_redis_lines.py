@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -280,9 +281,9 @@ async def relay(client: asyncio.StreamReader, store: asyncio.StreamWriter) -> No
 class AltersAnswers(Proxy):
     """Does something to what the store answers."""
 
+    @abstractmethod
     def altered(self, data: bytes) -> tuple[bytes, bool]:
         """What the client gets instead, and whether its connection is closed behind that."""
-        raise NotImplementedError
 
     async def handle(
         self,

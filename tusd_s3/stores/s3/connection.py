@@ -138,8 +138,8 @@ class Connection(asyncio.Protocol):
             self._resumed = None
 
     def _look(self) -> None:
-        """Whether nothing has moved for too long. One look serves many short exchanges: it costs as
-        much to set a timer anew for each as to sign it."""
+        """Whether nothing has moved for too long. One look serves many short exchanges: a timer
+        anew for each costs nearly what its HMAC does."""
         self._timer = None
         if self._outcome is None:
             return
