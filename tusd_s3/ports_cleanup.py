@@ -58,7 +58,9 @@ class Housekeeping(Protocol):
 
     def scan(self) -> AsyncIterator[Sequence[Listing]]:
         """Every record there is from the beginning to the end of the scan, at least once, in
-        batches of bounded size. Records that come or go meanwhile may be among them."""
+        batches of bounded size. Records that come or go meanwhile may be among them.
+
+        Those of finished uploads are left out, save partial ones: only these need anything yet."""
         ...
 
     async def look_up(self, upload_ids: Collection[UploadId]) -> Mapping[UploadId, Listing]:

@@ -14,8 +14,9 @@ from tests.support.memory import blocks
 from tests.support.redis_topologies import ClusterTopology
 from tests.support.server import StoreSettings
 from tusd_s3 import limits
+from tusd_s3.model.concat import PARTIAL
 from tusd_s3.model.layout import PartLayout
-from tusd_s3.model.upload import Upload, UploadId, new_upload_id
+from tusd_s3.model.upload import Upload, UploadId, UploadState, new_upload_id
 from tusd_s3.ports import Changes
 from tusd_s3.ports_cleanup import Failure, Listing
 from tusd_s3.stores.redis import RedisOptions, RedisRecords, open_redis
@@ -104,6 +105,25 @@ async def test_a_scan_finds_every_record_as_it_is(
         first = found[uploads[0].id].upload
         assert first is not None
         assert replace(first, is_doubtful=False) == replace(uploads[0], tail_bytes=5)
+
+
+async def test_a_scan_leaves_out_the_finished_but_not_finished_pieces(
+    url: str, prefix: str, housekeeping: RedisHousekeeping
+) -> None:
+    open_one, complete, partial, going = (
+        an_upload(),
+        replace(an_upload(), state=UploadState.COMPLETE),
+        replace(an_upload(), state=UploadState.COMPLETE, concat=PARTIAL),
+        replace(an_upload(), state=UploadState.TERMINATING),
+    )
+    async with records_of(url, prefix) as records:
+        for upload in (open_one, complete, partial, going):
+            await records.create(upload)
+    found = await scanned(housekeeping)
+    assert found.keys() == {open_one.id, partial.id, going.id}
+    looked_up = await housekeeping.look_up([open_one.id, complete.id])
+    assert looked_up.keys() == {open_one.id, complete.id}
+    assert looked_up[complete.id].upload == complete
 
 
 @pytest.mark.parametrize("odd", ["*", "[ab]", "a?b", "back\\slash", "^-]"])

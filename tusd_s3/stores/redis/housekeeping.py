@@ -14,19 +14,24 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
-from tusd_s3 import limits
+from tusd_s3 import errors, limits
 from tusd_s3.model.upload import Upload, UploadId, parse_upload_id
 from tusd_s3.ports_cleanup import Failure, Listing, Memory
-from tusd_s3.stores.redis import serialize
-from tusd_s3.stores.redis.client import Client, translated
+from tusd_s3.stores.redis import scripts, serialize
+from tusd_s3.stores.redis.client import Client, run_script_for_each, translated
+from tusd_s3.stores.redis.cluster import ClusterClient
 from tusd_s3.stores.redis.keys import Keys
 
 logger = logging.getLogger("tusd_s3.records")
 
 BATCH_RECORDS: Final = 200
 """Records read in one round trip: some milliseconds of work for Redis and for the event loop."""
+
+_ANSWER_MAX_S: Final = 60.0
+"""Far beyond what the client waits for one answer, repeats included."""
 
 _SCANNED_KEYS: Final = 1000
 """Keys that one step of SCAN looks at: well below a millisecond of Redis' time."""
@@ -92,7 +97,9 @@ class RedisHousekeeping:
                 return
             found = [self._id_in(name) for name in batch]
             ids = [upload_id for upload_id in found if upload_id is not None]
-            yield list((await self.look_up(ids)).values())
+            # Most records are of finished uploads, about which there is nothing to do. They are
+            # left out where that costs a microsecond each, and not a hundred.
+            yield await self._read(ids, without_finished=True)
 
     async def look_up(self, upload_ids: Collection[UploadId]) -> Mapping[UploadId, Listing]:
         """See `Housekeeping.look_up`."""
@@ -100,23 +107,32 @@ class RedisHousekeeping:
         ids = list(upload_ids)
         for first in range(0, len(ids), BATCH_RECORDS):
             batch = ids[first : first + BATCH_RECORDS]
-            for listing in await self._read(batch):
+            for listing in await self._read(batch, without_finished=False):
                 found[listing.upload_id] = listing
         return found
 
-    async def _read(self, ids: Sequence[UploadId]) -> list[Listing]:
-        """One round trip."""
-        calls = self._client.pipeline(transaction=False)
-        for upload_id in ids:
-            calls.hgetall(self._keys.record(upload_id))
-            calls.exists(self._keys.lease(upload_id))
-        with translated():
-            answers: list[Any] = await calls.execute()
-        pairs = zip(ids, answers[::2], answers[1::2], strict=True)
+    async def _read(self, ids: Sequence[UploadId], *, without_finished: bool) -> list[Listing]:
+        """One round trip; in a cluster, one to each primary."""
+        at_once = 1 if isinstance(self._client, ClusterClient) else BATCH_RECORDS
+        groups = [ids[first : first + at_once] for first in range(0, len(ids), at_once)]
+        answers = await run_script_for_each(
+            self._client,
+            scripts.LOOK,
+            [(self._keys_of(group), [int(without_finished)]) for group in groups],
+            within_s=_ANSWER_MAX_S,
+        )
+        found: list[Listing] = []
+        for group, answer in zip(groups, answers, strict=True):
+            if isinstance(answer, errors.StateUnavailable):
+                raise answer
+            found += [_listing(group[place - 1], pairs, held) for place, pairs, held in answer]
+        return found
+
+    def _keys_of(self, ids: Sequence[UploadId]) -> list[str]:
         return [
-            Listing(upload_id=upload_id, upload=_load(upload_id, fields), is_held=bool(held))
-            for upload_id, fields, held in pairs
-            if fields
+            key
+            for upload_id in ids
+            for key in (self._keys.record(upload_id), self._keys.lease(upload_id))
         ]
 
     async def memory(self) -> Memory:
@@ -166,13 +182,12 @@ class RedisHousekeeping:
         return upload_id if upload_id and self._keys.record(upload_id) == text else None
 
 
-def _load(upload_id: UploadId, fields: Mapping[bytes, bytes]) -> Upload | None:
-    pairs = [item for pair in fields.items() for item in pair]
-    try:
+def _listing(upload_id: UploadId, pairs: Sequence[bytes], held: int) -> Listing:
+    upload: Upload | None = None
+    with suppress(serialize.UnreadableRecordError):
         # Whether Redis still has all of the tail is looked at by whoever takes the lease.
-        return serialize.load(upload_id, pairs, stored_tail_bytes=limits.REDIS_STRING_MAX_BYTES)
-    except serialize.UnreadableRecordError:
-        return None
+        upload = serialize.load(upload_id, pairs, stored_tail_bytes=limits.REDIS_STRING_MAX_BYTES)
+    return Listing(upload_id=upload_id, upload=upload, is_held=bool(held))
 
 
 def _dump_failure(failure: Failure) -> str:

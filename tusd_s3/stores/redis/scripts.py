@@ -10,8 +10,8 @@ Rules that all of them keep:
 - Repeating a script changes nothing more: the client retries a call whose answer it lost.
 - No arithmetic on sizes: Lua's numbers are doubles. Offsets pass through as text.
 
-KEYS are always record, parts, lease, waiting. The tail's name is made from the record inside the
-script; it shares the record's hash tag, hence its slot.
+KEYS are record, parts, lease, waiting where a script does not say otherwise. The tail's name is
+made from the record inside the script; it shares the record's hash tag, hence its slot.
 
 Fields of the record: key, length, metadata, expires, layout, parts, multipart, starting, recovery,
 staged, state, base and tail (first offset and length of the tail), parked (name of the S3 object
@@ -308,7 +308,7 @@ redis.call('PEXPIREAT', KEYS[1], ARGV[2])
 return ARGV[1]
 """
 )
-"""Let a creation's name mean an upload; the only script with a KEYS of its own."""
+"""Let a creation's name mean an upload."""
 
 SIGHT = Script(
     """
@@ -323,7 +323,26 @@ return {redis.call('HGETALL', KEYS[1]), owner or ''}
 )
 """Read the record and who holds it, and tell that holder who watches. Changes nothing."""
 
+LOOK = Script(
+    """
+-- KEYS: record and lease of each upload. ARGV: whether to leave out what is finished (0|1)
+local found = {}
+for i = 1, #KEYS, 2 do
+  local at = redis.call('HMGET', KEYS[i], 'state', 'concat')
+  if ARGV[1] == '0' or at[1] ~= 'complete' or at[2] == 'partial' then
+    local record = redis.call('HGETALL', KEYS[i])
+    if #record > 0 then
+      found[#found + 1] = {(i + 1) / 2, record, redis.call('EXISTS', KEYS[i + 1])}
+    end
+  end
+end
+return found
+"""
+)
+"""Read the records of many uploads, and whether they are held; one at a time in a cluster. Each
+with its place among the KEYS, counted from 1. Changes nothing."""
+
 TELL = Script("return redis.call('PUBLISH', KEYS[1], ARGV[1])")
 """Send a message (ARGV) to a channel (KEYS, so that a cluster's client knows where to go)."""
 
-ALL = (CLAIM, CREATE, ACQUIRE, INSPECT, COMMIT, REBUILD, RENEW, RELEASE, FORGET, SIGHT, TELL)
+ALL = (CLAIM, CREATE, ACQUIRE, INSPECT, COMMIT, REBUILD, RENEW, RELEASE, FORGET, SIGHT, LOOK, TELL)
