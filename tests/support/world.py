@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from tests.support.tus import RawClient, id_of
 from tests.support.waiting import eventually
 
 _SETTLED_WITHIN_S = 5.0
+_UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,15 @@ class World:
             if upload_id in key
         ]
         return objects + multipart + self.redis.keys(upload_id)
+
+    def made_since(self, keys: set[str]) -> str:
+        """Path of an upload that was made since Redis had these keys, as soon as there is one."""
+
+        def made() -> set[str]:
+            new = set(self.redis.keys()) - keys
+            return {found[0] for key in new if (found := _UPLOAD_ID.search(key))}
+
+        return f"/files/{eventually(made).pop()}"
 
     def snapshot(self) -> dict[str, object]:
         """All that the server has stored, in a form that can be compared."""

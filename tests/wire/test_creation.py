@@ -10,7 +10,6 @@ import pytest
 from tests.conftest import StartServer
 from tests.support.bodies import MIB, PART_BYTES, body_of
 from tests.support.tus import OCTET_STREAM, TUS, RawClient, id_of, metadata_of, path_of
-from tests.support.waiting import eventually
 from tests.support.world import World
 
 
@@ -197,11 +196,7 @@ def test_line_16_a_first_chunk_cut_short_leaves_an_upload_that_head_can_find(
         connection.send(body[:sent])
         connection.assert_silent_for(1.0)
 
-    def records() -> set[str]:
-        new = set(world.redis.keys()) - before
-        return {found[0] for key in new if (found := re.search(r"[A-Za-z0-9_-]{22}", key))}
-
-    path = "/files/" + eventually(records).pop()
+    path = world.made_since(before)
     assert client.offset_of(path) == sent
     client.upload_from(path, body)
     assert world.object_of(path) == body

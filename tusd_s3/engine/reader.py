@@ -15,6 +15,8 @@ bytes the client need not send again.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -33,6 +35,9 @@ _SECOND_LOOK_S = 0.005
 
 _TICKS_PER_TIMEOUT = 4
 _TICK_MAX_S = 1.0
+
+Item = Chunk | BodyEnd | StopReason | None
+"""What a read gives."""
 
 
 class BodyReader:
@@ -65,6 +70,7 @@ class BodyReader:
         self._drain_reason: StopReason | None = None
         self._drain_until_s = 0.0
         self._doubted_s = -1.0
+        self._unread: deque[Item] = deque()
 
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()
@@ -84,8 +90,10 @@ class BodyReader:
         self._task = None
         self._account.on_yield = None
 
-    async def read(self) -> Chunk | BodyEnd | StopReason | None:
+    async def read(self) -> Item:
         """The next chunk; or how the body ended; or why to stop; or None: housekeeping is due."""
+        if self._unread:
+            return self._unread.popleft()
         if self._stop_reason is not None:
             return self._stop_reason
         if self._housekeeping_due:
@@ -105,6 +113,10 @@ class BodyReader:
             self._waiting = False
         self._moved = True
         return item
+
+    def unread(self, items: Iterable[Item]) -> None:
+        """Give back what was read last, in that order: `read` gives it again."""
+        self._unread.extend(items)
 
     def trim(self) -> None:
         """See `ports.BodySource`."""

@@ -17,6 +17,7 @@ from tusd_s3 import errors
 from tusd_s3.budget import MemoryBudget
 from tusd_s3.engine import parking
 from tusd_s3.engine.assembly import Desk
+from tusd_s3.engine.at_once import AtOnce
 from tusd_s3.engine.creation import new_upload
 from tusd_s3.engine.finals import Finals
 from tusd_s3.engine.intake import Intake, existing, vanished
@@ -56,6 +57,7 @@ class Uploads:
         self._options = options
         self._budget = budget
         self._intake = Intake(records, objects, options, budget, observer)
+        self._at_once = AtOnce(records, objects)
         tasks, complete = self._tasks, self._complete_held
         desk = Desk.of(records, self._recovering, objects, copies, options, budget, tasks, complete)
         self._finals = Finals(desk, tasks, self._remove)
@@ -76,7 +78,7 @@ class Uploads:
             await self._records.create(upload)
             return upload
         reader = self._intake.reader(body)
-        return await self._tasks.run(self._create_held(upload, request, reader), reader)
+        return await self._tasks.run(self._create(upload, request, reader), reader)
 
     async def append(self, upload_id: UploadId, request: AppendRequest, body: BodySource) -> Upload:
         """Add a body to an upload (tus core, PATCH); the upload with its new offset.
@@ -161,6 +163,13 @@ class Uploads:
         await self._tasks.drain()
 
     # --- create -------------------------------------------------------------------------------
+
+    async def _create(self, upload: Upload, request: CreateRequest, reader: BodyReader) -> Upload:
+        if self._at_once.takes(request):
+            made = await self._at_once.create(upload, reader)
+            if made is not None:
+                return _never_whole(made)
+        return await self._create_held(upload, request, reader)
 
     async def _create_held(
         self, upload: Upload, request: CreateRequest, reader: BodyReader

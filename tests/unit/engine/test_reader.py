@@ -54,6 +54,18 @@ async def test_chunks_and_the_end_come_through() -> None:
     assert await collect(reader_of(source)) == (b"abc", BodyEnd.COMPLETE)
 
 
+async def test_what_is_unread_is_read_again_in_its_order_before_all_else() -> None:
+    source = Source()
+    for item in (b"ab", b"c", BodyEnd.COMPLETE):
+        source.send(item)
+    reader = reader_of(source)
+    with reader:
+        first = await reader.read()
+    reader.stop(StopReason.LEASE_LOST)
+    reader.unread([first, None])
+    assert [await reader.read() for _ in range(3)] == [b"ab", None, StopReason.LEASE_LOST]
+
+
 async def test_a_client_that_goes_away_ends_the_body() -> None:
     source = Source()
     source.send(b"ab")
