@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -62,7 +63,7 @@ class Account:
             self._is_fast = size >= READ_MAX_BYTES
             self.claim()
             self._budget.take(size, self)
-            self.fed_at_s = self._budget.now_s()
+            self.fed_at_s = time.monotonic()
 
     def release(self, size: int) -> None:
         """`size` bytes are held no longer."""

@@ -190,10 +190,6 @@ class MemoryBudget:
 
     # --- for accounts -------------------------------------------------------------------------
 
-    def now_s(self) -> float:
-        """The event loop's time."""
-        return asyncio.get_running_loop().time()
-
     def next_turn(self) -> int:
         """Behind all others."""
         return next(self._turns)
@@ -249,7 +245,7 @@ class MemoryBudget:
         """Free blocks make way for what was just taken."""
         if self._tidying is None:
             self._tidying = asyncio.get_running_loop().call_later(TIDY_S, self._tidy)
-        if self._stock.free_bytes:
+        if self._stock.free_bytes > self._room_for_free_blocks():
             self._stock.fit()
 
     def _tidy(self) -> None:
@@ -328,7 +324,7 @@ class MemoryBudget:
             self._idle_ticks = 0
             return
         self._idle_ticks += 1
-        idle_since_s = self.now_s() - IDLE_S
+        idle_since_s = time.monotonic() - IDLE_S
         for account in [one for one in self._claimants if one.fed_at_s < idle_since_s]:
             account.waive()
         self.advance()
@@ -341,7 +337,7 @@ class MemoryBudget:
         able = [one for one in self._accounts if one.on_yield is not None and one.resting_bytes > 0]
         needed -= sum(one.resting_bytes for one in able if one.is_asked)
         able = [one for one in able if not one.is_asked]
-        idle_since_s = self.now_s() - IDLE_S
+        idle_since_s = time.monotonic() - IDLE_S
         idle = [one for one in able if not one.is_waiting and one.fed_at_s < idle_since_s]
         idle.sort(key=lambda one: one.fed_at_s)
         if not idle and self._idle_ticks >= _STALLED_TICKS and needed > 0:
