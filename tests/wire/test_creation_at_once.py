@@ -17,7 +17,8 @@ from tests.support.s3_calls import S3Call
 from tests.support.s3_proxy import S3Proxy
 from tests.support.server import StoreSettings
 from tests.support.stores import Bucket, RedisView
-from tests.support.tus import OCTET_STREAM, TUS, path_of
+from tests.support.tus import OCTET_STREAM, TUS, id_of, path_of
+from tests.support.waiting import eventually
 from tests.support.world import World
 from tusd_s3.engine.at_once import AT_ONCE_MAX_BYTES
 
@@ -182,4 +183,21 @@ def test_a_body_cut_short_leaves_an_upload_with_what_came(world: World) -> None:
     path = world.made_since(before)
     assert world.client.offset_of(path) == 5000
     world.client.upload_from(path, BODY)
+    assert world.object_of(path) == BODY
+
+
+def test_one_that_comes_slowly_is_recorded_before_it_is_whole(
+    start_server: StartServer, bucket: Bucket, redis_view: RedisView
+) -> None:
+    world = World(start_server(checkpoint_interval="0.4s"), bucket, redis_view)
+    before = set(redis_view.keys())
+    sizes = {"Upload-Length": f"{len(BODY)}", "Content-Length": f"{len(BODY)}"}
+    with world.client.connect() as connection:
+        connection.send_head("POST", "/files/", TUS | sizes | {"Content-Type": OCTET_STREAM})
+        connection.send(BODY[:5000])
+        path = world.made_since(before)
+        eventually(lambda: redis_view.record(id_of(path)).get("tail") == "5000")
+        connection.send(BODY[5000:])
+        response = connection.read_response("POST")
+    assert (path_of(response), response.offset) == (path, len(BODY))
     assert world.object_of(path) == BODY
