@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.event import EventDispatcher
 from redis.exceptions import (
     AskError,
+    ClusterDownError,
     ClusterError,
     MovedError,
     RedisClusterException,
@@ -36,6 +37,10 @@ so they wait before they get there, and this leaves room for redis-py's own ques
 _REFRESH_EVERY_S: Final = 0.2
 """Between two looks at who holds which slots. After each, redis-py opens every connection anew,
 also those to nodes that are well; a thousand waiting uploads must not have it do nothing else."""
+
+_PASSING: Final = (MovedError, ClusterDownError)
+"""What all calls to a node meet while it gives its slots up, or takes them: for moments, if nothing
+is broken. So they are repeated, also where a call that fails is otherwise let fail alone."""
 
 
 def _new_places() -> asyncio.Semaphore:
@@ -122,13 +127,13 @@ class ClusterClient(redis.RedisCluster):
                 if isinstance(answer, MovedError):
                     await self.nodes_manager.move_slot(answer)
             for answer in answers:
-                if isinstance(answer, Exception if raise_on_error else MovedError):
+                if isinstance(answer, Exception if raise_on_error else _PASSING):
                     raise answer
             return answers
 
         try:
             return await self._repeat(call, self._places_of(*commands[0]))
-        except MovedError:
+        except _PASSING:
             if raise_on_error:
                 raise
             return answers
