@@ -98,7 +98,7 @@ class RedisHousekeeping:
             found = [self._id_in(name) for name in batch]
             ids = [upload_id for upload_id in found if upload_id is not None]
             # Most records are of finished uploads, about which there is nothing to do. They are
-            # left out where that costs a microsecond each, and not a hundred.
+            # left out where they are: to fetch and read them was nearly all that a sweep cost.
             yield await self._read(ids, without_finished=True)
 
     async def look_up(self, upload_ids: Collection[UploadId]) -> Mapping[UploadId, Listing]:
