@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from tests.conftest import StartServer
 from tests.support.bodies import MIB, PART_BYTES, body_of
-from tests.support.faults import Answer, Cut, Fault, Hold
+from tests.support.faults import Answer, Cut, Fault, Hold, Stage
 from tests.support.raw import RawResponse
 from tests.support.redis_proxy import RedisProxy
 from tests.support.s3_calls import S3Call
@@ -256,6 +257,23 @@ def test_a_first_chunk_that_cannot_be_stored_leaves_nothing_or_an_upload(
             return True
 
         eventually(unchanged, within_s=5.0, what="nothing is left of the failed creation")
+
+
+def test_a_creation_at_once_without_redis_leaves_no_object(
+    shaky: World, s3_proxy: S3Proxy, redis_proxy: RedisProxy
+) -> None:
+    hold = Hold(Stage.AFTER)
+    s3_proxy.fail(S3Call.PUT_OBJECT, hold)
+    with shaky.unchanged(), ThreadPoolExecutor(1) as pool:
+        creating = pool.submit(shaky.client.create, 1000, body=body_of(1000))
+        hold.wait_until_reached()
+        redis_proxy.down()
+        try:
+            hold.release()
+            response = creating.result()
+        finally:
+            redis_proxy.up()
+        assert (response.status, response.code) == (503, "state_unavailable")
 
 
 def test_head_is_not_kept_waiting_by_a_store_that_hangs(shaky: World, s3_proxy: S3Proxy) -> None:

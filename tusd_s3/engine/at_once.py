@@ -29,6 +29,10 @@ AT_ONCE_MAX_BYTES: Final = READ_MAX_BYTES
 """A body that may come with one read of its connection; far below a part. A longer one takes its
 time, and saves less by comparison."""
 
+READS_MAX: Final = 16
+"""A body that comes in more pieces is slow, and held in pieces it would take far more memory than
+it is charged for; the cutter joins small ones."""
+
 
 class AtOnce:
     """See the module."""
@@ -107,7 +111,7 @@ async def _whole(reader: BodyReader, upload: Upload) -> list[Chunk] | None:
     chunks: list[Chunk] = []
     size = 0
     with reader:
-        while size <= AT_ONCE_MAX_BYTES:
+        while size <= AT_ONCE_MAX_BYTES and len(items) < READS_MAX:
             items.append(item := await reader.read())
             if not isinstance(item, bytes | memoryview):
                 break
