@@ -30,6 +30,7 @@ class Account:
         self._is_body = is_body
         self._held = 0
         self._moving = 0
+        self._departing = 0
         self.turn = turn
         self._missing = 0
         self._is_fast = False
@@ -47,8 +48,8 @@ class Account:
 
     @property
     def resting_bytes(self) -> int:
-        """Bytes charged that are not on their way to S3."""
-        return self._held - self._moving
+        """Bytes charged that are not on their way to S3, and not waiting to be."""
+        return self._held - self._moving - self._departing
 
     @property
     def is_waiting(self) -> bool:
@@ -71,18 +72,23 @@ class Account:
         self._held -= size
         self._budget.give_back(size, self)
 
-    def send(self, size: int) -> None:
-        """`size` bytes are on their way to S3: they free themselves. A new part begins."""
+    async def send(self, size: int) -> None:
+        """Return when `size` bytes, those of a full part, may be on their way to S3: they are from
+        then on, and free themselves. A new part begins."""
         self.expect(0)
+        self._departing += size
+        try:
+            await self._budget.on_its_way.enter(size)
+        finally:
+            self._departing -= size
         self._moving += size
-        self._budget.moving_bytes += size
         self.turn = self._budget.next_turn()
 
     def sent(self, size: int, *, is_stored: bool) -> None:
         """That is over. Those that were not stored stay charged."""
         size = min(size, self._moving)  # nothing any more once it was cleared
         self._moving -= size
-        self._budget.moving_bytes -= size
+        self._budget.on_its_way.leave(size)
         if is_stored:
             self.release(size)
 

@@ -181,7 +181,7 @@ async def test_the_oldest_part_goes_first() -> None:
 async def test_a_new_part_means_the_end_of_the_line() -> None:
     budget = budget_of()
     first, second = budget.open(), budget.open()
-    first.send(0)
+    await first.send(0)
     assert first.turn > second.turn
 
 
@@ -232,7 +232,7 @@ async def test_bytes_on_their_way_are_not_asked_for() -> None:
     sending, other = budget.open(), budget.open()
     sending.on_yield = lambda: pytest.fail("its bytes are on their way")
     sending.charge(BUDGET)
-    sending.send(BUDGET)
+    await sending.send(BUDGET)
     waiting = asyncio.create_task(other.room())
     _, pending = await asyncio.wait({waiting}, timeout=1)
     assert pending
@@ -240,10 +240,57 @@ async def test_bytes_on_their_way_are_not_asked_for() -> None:
     await within(5, waiting)
 
 
+async def full_parts(budget: MemoryBudget, count: int) -> list[tuple[Account, asyncio.Task[None]]]:
+    """Accounts of which each has a part that was full one after the other, and wants it sent."""
+    sendings = []
+    for _ in range(count):
+        account = budget.open()
+        account.charge(PART)
+        sendings.append((account, asyncio.create_task(account.send(PART))))
+        await turns()
+    return sendings
+
+
+async def test_half_of_what_bodies_may_hold_is_on_its_way_in_the_order_of_being_full() -> None:
+    sendings = await full_parts(budget_of(7 * PART), 5)  # six parts for bodies
+    assert [sending.done() for _, sending in sendings] == [True, True, True, False, False]
+    assert [account.resting_bytes for account, _ in sendings] == [0] * 5, "nobody is asked for them"
+    sendings[1][0].sent(PART, is_stored=True)
+    await turns()
+    assert [sending.done() for _, sending in sendings] == [True, True, True, True, False]
+    sendings[0][0].sent(PART, is_stored=False)
+    await within(5, sendings[4][1])
+
+
+async def test_one_part_may_always_be_on_its_way() -> None:
+    (account, sending), (_, behind) = await full_parts(budget_of(2 * PART), 2)
+    assert (sending.done(), behind.done()) == (True, False)
+    account.sent(PART, is_stored=True)
+    await within(5, behind)
+
+
+@pytest.mark.parametrize("how", ["closed", "cancelled"])
+async def test_a_part_that_is_given_up_before_it_was_sent_takes_nobodys_place(how: str) -> None:
+    budget = budget_of(3 * PART)
+    (first, _), (gone, sending), (_, last) = await full_parts(budget, 3)
+    if how == "closed":
+        gone.close()
+    else:
+        sending.cancel()
+    await turns()
+    assert budget.on_its_way.inside_bytes == PART
+    first.sent(PART, is_stored=True)
+    if how == "closed":
+        await within(5, sending)
+        gone.sent(PART, is_stored=True)
+    await within(5, last)
+    assert budget.on_its_way.inside_bytes == PART
+
+
 async def test_a_part_that_was_not_stored_stays_charged() -> None:
     account = budget_of().open()
     account.charge(PART)
-    account.send(PART)
+    await account.send(PART)
     account.sent(PART, is_stored=False)
     assert (account.held_bytes, account.resting_bytes) == (PART, PART)
 
@@ -357,7 +404,7 @@ async def test_a_part_that_comes_fast_goes_on_before_others_begin() -> None:
             assert await has_room(account)
             account.charge(READ_MAX_BYTES)
         assert not last.done()
-    accounts[0].send(accounts[0].held_bytes)
+    await accounts[0].send(accounts[0].held_bytes)
     accounts[0].sent(accounts[0].held_bytes, is_stored=True)
     await within(5, last)
 
@@ -463,7 +510,7 @@ class Upload:
 
     async def send(self) -> None:
         size, self.fresh = self.fresh, 0
-        self.account.send(size)
+        await self.account.send(size)
         self.account.expect(PART)
         async with self.budget.loan(self.tail):
             await asyncio.sleep(0.001 * self.dice.random())

@@ -1,14 +1,14 @@
-"""The gate before Redis: as many tails at once as fit, in the order in which they came."""
+"""A gate: as many bytes at once as fit, in the order in which they came."""
 
 from __future__ import annotations
 
 import asyncio
 
-from tusd_s3.stores.redis.gate import ByteGate
+from tusd_s3.gate import ByteGate
 
 
 class Traffic:
-    """Tails at a gate of ten bytes; each passes until it is let out."""
+    """Bytes at a gate for ten; each passes until it is let out."""
 
     def __init__(self) -> None:
         self.gate = ByteGate(10)

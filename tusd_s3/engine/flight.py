@@ -11,15 +11,15 @@ from tusd_s3.planner.cutter import PlannedPart
 
 
 class Flight:
-    """`sending` in a task of its own. Its chunks are kept only while they may have to be parked."""
+    """`sending` in a task of its own, of a part that `account` has let go (`Account.send`). Its
+    chunks are kept only while they may have to be parked."""
 
     def __init__(
         self, part: PlannedPart, sending: Coroutine[object, object, str], account: Account
     ) -> None:
         self.chunks = part.chunks
-        self._charged = part.size - part.tail_bytes
+        self._charged = part.fresh_bytes
         self._account = account
-        account.send(self._charged)
         self.task = asyncio.create_task(sending)
         self.task.add_done_callback(self._drop_chunks)
 

@@ -245,6 +245,7 @@ class UploadWriter:
     async def _launch(self, part: PlannedPart) -> None:
         while len(running := self._running) >= self._concurrent_parts:
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        await self._account.send(part.fresh_bytes)
         sending = self._send(part, self._multipart.ready())
         self._flights.append(Flight(part, sending, self._account))
         if (failure := self._failure) is not None:

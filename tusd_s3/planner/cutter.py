@@ -44,6 +44,11 @@ class PlannedPart:
     chunks: tuple[Chunk, ...]
     size: int
 
+    @property
+    def fresh_bytes(self) -> int:
+        """Length of `chunks`."""
+        return self.size - self.tail_bytes
+
 
 class PartCutter:
     """Chunks in, full parts out.

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from tusd_s3 import errors, limits
 from tusd_s3.blocks import Blocks
 from tusd_s3.deadlines import Deadlines
+from tusd_s3.gate import ByteGate
 from tusd_s3.model.chunk import Chunk
 from tusd_s3.model.upload import Upload, UploadId
 from tusd_s3.ports import Changes, Held
@@ -29,7 +30,6 @@ from tusd_s3.stores.redis.client import (
     translated,
     with_scripts,
 )
-from tusd_s3.stores.redis.gate import ByteGate
 from tusd_s3.stores.redis.keys import Keys
 from tusd_s3.stores.redis.leases import LeaseKeeper, LeaseOptions
 from tusd_s3.stores.redis.tails import TailCommand, fetch, store_and_run
@@ -52,7 +52,11 @@ _ATTEMPT_MIN_S = 2.0
 """What an attempt may take however little patience is left: a busy Redis is not an absent one."""
 
 _TAILS_AT_ONCE_BYTES = 8 * limits.MIB
-"""Bytes of tails on their way to Redis: more than a network takes within one round trip."""
+"""Bytes of tails on their way to Redis: more than a network takes within one round trip.
+
+Hundreds of uploads may have to give up their memory in the same moment, each over a connection
+that holds what the network does not take at once; in a cluster, a tail is joined and packed on its
+way and so in memory three times. The way out of a shortage must not be paved with memory."""
 
 _EXPIRED_GRACE_S = 0.01
 """Beyond a lease's remaining TTL, so that the next attempt finds it gone."""

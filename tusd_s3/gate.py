@@ -1,9 +1,4 @@
-"""A bound on the bytes of tails that are on their way to Redis at once.
-
-Hundreds of uploads may have to give up their memory in the same moment, each over a connection
-that holds what the network does not take at once; in a cluster, a tail is joined and packed on its
-way and so in memory three times. The way out of a shortage must not be paved with memory.
-"""
+"""A bound on the bytes that go somewhere at once."""
 
 from __future__ import annotations
 
@@ -14,7 +9,7 @@ from contextlib import asynccontextmanager
 
 
 class ByteGate:
-    """Lets `limit` bytes through at once, or a single tail that is longer; first come, first
+    """Has at most `limit` bytes inside, or those of a single one who has more; first come, first
     served."""
 
     def __init__(self, limit: int) -> None:
@@ -22,20 +17,23 @@ class ByteGate:
         self._inside = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    @property
+    def inside_bytes(self) -> int:
+        """What has entered and not left."""
+        return self._inside
+
     @asynccontextmanager
     async def passing(self, size: int) -> AsyncIterator[None]:
-        """`size` bytes pass for the time of the block; none at all wait for nobody."""
-        if size == 0:
-            yield
-            return
-        await self._enter(size)
+        """`size` bytes are inside for the time of the block."""
+        await self.enter(size)
         try:
             yield
         finally:
-            self._leave(size)
+            self.leave(size)
 
-    async def _enter(self, size: int) -> None:
-        if not self._waiting and self._fits(size):
+    async def enter(self, size: int) -> None:
+        """Return when `size` bytes are inside; none at all wait for nobody."""
+        if size == 0 or (not self._waiting and self._fits(size)):
             self._inside += size
             return
         turn = asyncio.get_running_loop().create_future()
@@ -46,10 +44,11 @@ class ByteGate:
             if turn.cancelled():
                 self._admit()  # a shorter one may have waited behind it
             else:
-                self._leave(size)
+                self.leave(size)
             raise
 
-    def _leave(self, size: int) -> None:
+    def leave(self, size: int) -> None:
+        """`size` bytes are inside no longer."""
         self._inside -= size
         self._admit()
 
