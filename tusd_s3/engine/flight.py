@@ -1,12 +1,14 @@
-"""A part on its way to S3."""
+"""Parts on their way to S3."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine
 
 from tusd_s3 import errors
 from tusd_s3.budget import Account
+from tusd_s3.model.chunk import Chunk
 from tusd_s3.planner.cutter import PlannedPart
 
 
@@ -51,3 +53,56 @@ class Flight:
         self._account.sent(self._charged, is_stored=self.is_landed)
         if self.is_landed:
             self.chunks = ()
+
+
+class Flights:
+    """The parts of one body that are not recorded yet, in order. Of those that have landed with
+    none in flight before them, only the ETags are kept: no look at the others passes them again.
+    """
+
+    def __init__(self) -> None:
+        self._landed: list[str] = []
+        self._flights: deque[Flight] = deque()
+
+    def begin(
+        self, part: PlannedPart, sending: Coroutine[object, object, str], account: Account
+    ) -> None:
+        """See `Flight`."""
+        self._flights.append(Flight(part, sending, account))
+
+    @property
+    def tasks(self) -> list[asyncio.Task[str]]:
+        """Of all that have not landed, and perhaps of some that have."""
+        return [flight.task for flight in self._flights]
+
+    @property
+    def running(self) -> list[asyncio.Task[str]]:
+        """Of those that are in flight."""
+        self._set_landed_aside()
+        return [flight.task for flight in self._flights if flight.is_running]
+
+    @property
+    def failure(self) -> errors.UploadError | None:
+        """The error of the first part in order that has failed so far."""
+        failures = [flight.failure for flight in self._flights]
+        return next((failure for failure in failures if failure is not None), None)
+
+    @property
+    def are_left(self) -> bool:
+        """Whether `take_landed` has left any."""
+        return bool(self._flights)
+
+    @property
+    def first_chunks(self) -> tuple[Chunk, ...]:
+        """Of the first one that `take_landed` has left."""
+        return self._flights[0].chunks
+
+    def take_landed(self) -> list[str]:
+        """ETags of the parts that are stored and contiguous with the recorded ones."""
+        self._set_landed_aside()
+        taken, self._landed = self._landed, []
+        return taken
+
+    def _set_landed_aside(self) -> None:
+        while self._flights and self._flights[0].is_landed:
+            self._landed.append(self._flights.popleft().task.result())

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,7 +28,7 @@ from typing import Any
 from tusd_s3 import errors
 from tusd_s3.budget import Account, MemoryBudget
 from tusd_s3.engine.attributes import attributes_of
-from tusd_s3.engine.flight import Flight
+from tusd_s3.engine.flight import Flights
 from tusd_s3.engine.multipart import Multipart
 from tusd_s3.model.chunk import Chunk
 from tusd_s3.model.upload import Upload, UploadState
@@ -84,7 +83,7 @@ class UploadWriter:
         self._account = bench.budget.book() if account is None else account
         self._body_bytes = body_bytes
         self._received = 0
-        self._flights: deque[Flight] = deque()
+        self._flights = Flights()
         self._multipart = Multipart(
             held, self._records, self._objects, self._commit_start, staging=staging
         )
@@ -133,8 +132,8 @@ class UploadWriter:
         nothing of a staged body."""
         if self._staging:
             return
-        etags = self._take_landed()
-        tail = [] if self._flights else self._cutter.take_tail()
+        etags = self._flights.take_landed()
+        tail = [] if self._flights.are_left else self._cutter.take_tail()
         if etags or tail:
             await self._commit(etags, tail)
             self._account.release(sum(map(len, tail)))
@@ -159,13 +158,13 @@ class UploadWriter:
         Raises the error of the first part that could not be stored, after that.
         """
         failure = await self._land_all()
-        etags = self._take_landed()
+        etags = self._flights.take_landed()
         if failure is None:
             await self._commit(etags, self._cutter.take_tail(), release=True)
             return
         if isinstance(failure, errors.UploadNotFound):
             raise failure
-        await self._commit(etags, self._flights[0].chunks, release=True)
+        await self._commit(etags, self._flights.first_chunks, release=True)
         raise failure
 
     async def settle_whole(self) -> None:
@@ -179,7 +178,7 @@ class UploadWriter:
             if await self._land_all() is not None:
                 await self.settle()
                 return
-            await self._commit(self._take_landed(), ())
+            await self._commit(self._flights.take_landed(), ())
             await self.complete()
 
     async def complete(self) -> None:
@@ -218,8 +217,8 @@ class UploadWriter:
         """Send nothing any more: the lease is lost, or nothing of this body may stay."""
         self._abandoned = True
         self._secure.set()  # nobody need wait for the lease to come back
-        for flight in self._flights:
-            flight.task.cancel()
+        for task in self._flights.tasks:
+            task.cancel()
 
     async def stop(self) -> None:
         """`abandon`, and wait until nothing of this writer runs any more.
@@ -227,7 +226,7 @@ class UploadWriter:
         The start of a multipart upload is waited for, not cancelled: its id would be lost.
         """
         self.abandon()
-        tasks = [flight.task for flight in self._flights]
+        tasks = self._flights.tasks
         if self._multipart.task is not None:
             tasks.append(self._multipart.task)
         if tasks:
@@ -243,17 +242,13 @@ class UploadWriter:
     # --- sending ------------------------------------------------------------------------------
 
     async def _launch(self, part: PlannedPart) -> None:
-        while len(running := self._running) >= self._concurrent_parts:
+        while len(running := self._flights.running) >= self._concurrent_parts:
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         await self._account.send(part.fresh_bytes)
         sending = self._send(part, self._multipart.ready())
-        self._flights.append(Flight(part, sending, self._account))
-        if (failure := self._failure) is not None:
+        self._flights.begin(part, sending, self._account)
+        if (failure := self._flights.failure) is not None:
             raise failure
-
-    @property
-    def _running(self) -> list[asyncio.Task[str]]:
-        return [flight.task for flight in self._flights if flight.is_running]
 
     async def _launch_last(self) -> None:
         last = self._cutter.take_last()
@@ -320,32 +315,19 @@ class UploadWriter:
 
     # --- landing and recording ----------------------------------------------------------------
 
-    @property
-    def _failure(self) -> errors.UploadError | None:
-        """The error of the first part in order that has failed so far."""
-        failures = [flight.failure for flight in self._flights]
-        return next((failure for failure in failures if failure is not None), None)
-
     async def _land_all(self) -> errors.UploadError | None:
         """Wait until nothing is in flight any more; the first failure in order.
 
         Also for the start of the multipart upload, which commits too: parts that were given up
         no longer wait for it, and two commits must not cross.
         """
-        running = self._running
+        running = self._flights.running
         start = self._multipart.task
         if start is not None and not start.done():
             running.append(start)
         if running:
             await asyncio.wait(running)
-        return self._failure
-
-    def _take_landed(self) -> list[str]:
-        """ETags of the parts that are stored and contiguous with the recorded ones."""
-        etags: list[str] = []
-        while self._flights and self._flights[0].is_landed:
-            etags.append(self._flights.popleft().task.result())
-        return etags
+        return self._flights.failure
 
     async def _commit(
         self,
