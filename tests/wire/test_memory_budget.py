@@ -133,6 +133,33 @@ def test_a_body_says_how_much_is_missing_of_each_of_its_parts(
     assert 2 * MIB <= last <= 3 * MIB
 
 
+def test_no_more_than_half_of_what_bodies_may_hold_is_on_its_way_to_s3(
+    stores: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits meanwhile, and for how long: `tests/unit/test_budget.py`."""
+    moving: list[int] = []
+    send, sent = Account.send, Account.sent
+
+    async def noted_send(account: Account, size: int) -> None:
+        await send(account, size)
+        moving.append(sum(moving[-1:]) + size)
+
+    def noted_sent(account: Account, size: int, *, is_stored: bool) -> None:
+        moving.append(sum(moving[-1:]) - size)
+        sent(account, size, is_stored=is_stored)
+
+    monkeypatch.setattr(Account, "send", noted_send)
+    monkeypatch.setattr(Account, "sent", noted_sent)
+    body = body_of(4 * PART_BYTES)
+    with served_alone(stores, memory_budget="25MiB") as port, ThreadPoolExecutor(4) as pool:
+        client = RawClient(("127.0.0.1", port))
+        paths = [client.new_upload(len(body)) for _ in range(4)]
+        answers = list(pool.map(lambda path: client.patch(path, 0, body).status, paths))
+    assert answers == [204] * 4
+    assert 0 < max(moving) <= 2 * PART_BYTES
+    assert moving[-1] == 0
+
+
 @pytest.mark.parametrize("uploads", [1, 8])
 def test_two_parts_are_enough_for_any_number_of_uploads(
     start_server: StartServer, bucket: Bucket, redis_view: RedisView, uploads: int

@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     s3_concurrent_part_uploads: int = _setting(
         _S3, "N", 4,
         "Parts of one upload that are sent at the same time. More hide the store's latency, and "
-        "each holds a part in memory.",
+        "each holds a part in memory. All uploads together have half of the memory budget for it.",
         ge=1, le=64,
     )  # fmt: skip
     s3_force_path_style: Annotated[bool | None, EmptyIsNone] = _setting(
