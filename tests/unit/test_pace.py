@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+import pytest
+
 from tests.support.bodies import KIB, MIB
-from tusd_s3.pace import TURN_BYTES, Pace
+from tusd_s3.pace import SHORT_TURN_BYTES, TURN_BYTES, Pace
 
 
 async def turns(count: int) -> None:
@@ -91,3 +93,45 @@ async def test_after_a_pause_there_is_a_whole_allowance_again() -> None:
     await turns(2)
     pace.run(TURN_BYTES, partial(moved.append, 1))
     assert moved == [0, 1]
+
+
+async def moved_in_a_turn(pace: Pace) -> int:
+    """How many short turns' worth go on in one turn, where there is more than enough."""
+    moved = list[int]()
+    count = TURN_BYTES // SHORT_TURN_BYTES + 1
+    for number in range(count):
+        pace.run(SHORT_TURN_BYTES, partial(moved.append, number))
+    at_once = len(moved)
+    await turns(count + 1)  # one each, at worst, and one until there is a whole allowance again
+    return at_once
+
+
+LONG = TURN_BYTES // SHORT_TURN_BYTES
+
+
+async def test_turns_are_short_as_long_as_somebody_is_in_a_hurry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tusd_s3.pace.HURRY_S", 3600)
+    pace = Pace()
+    assert await moved_in_a_turn(pace) == LONG > 1
+    pace.hurry()
+    assert [await moved_in_a_turn(pace) for _ in range(3)] == [1, 1, 1]
+
+
+async def test_they_are_long_again_once_the_hurry_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tusd_s3.pace.HURRY_S", 0)
+    pace = Pace()
+    pace.hurry()
+    assert [await moved_in_a_turn(pace) for _ in range(3)] == [1, LONG, LONG]
+
+
+async def test_who_comes_in_the_midst_of_a_long_turn_shortens_it() -> None:
+    pace, moved = Pace(), list[int]()
+    pace.run(1, partial(moved.append, 0))
+    pace.hurry()
+    for number in (1, 2):
+        pace.run(SHORT_TURN_BYTES, partial(moved.append, number))
+    assert moved == [0, 1]
+    await turns(1)
+    assert moved == [0, 1, 2]

@@ -34,7 +34,7 @@ from tusd_s3.app.inbox import BUDGET_KEY, INBOX_KEY, PACE_KEY, Inbox
 from tusd_s3.app.outlet import TRANSPORT_KEY
 from tusd_s3.app.streaming import STREAM_KEY
 from tusd_s3.blocks import LARGE_BLOCK_BYTES
-from tusd_s3.budget import MemoryBudget
+from tusd_s3.budget import READ_MAX_BYTES, MemoryBudget
 from tusd_s3.model.chunk import Chunk
 from tusd_s3.pace import Pace
 from tusd_s3.ports import BodyEnd
@@ -312,6 +312,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         fields = dict(self.headers)
         length = int(fields.get(b"content-length", b"0"))
         chunked = b"transfer-encoding" in fields
+        if length <= READ_MAX_BYTES and not chunked:
+            self._pace.hurry()
         self._inbox = None
         self._body_left = 0
         self.scope[TRANSPORT_KEY] = self.transport  # type: ignore[typeddict-unknown-key] # ours
