@@ -40,7 +40,7 @@ class Pace:
 
     def run(self, size: int, move: Callable[[], None]) -> None:
         """Call `move`, which moves `size` bytes: at once, or in a later turn."""
-        if self._left > 0:  # then nobody waits
+        if self._left > 0 and not self._waiting:
             self._take(size)
             move()
         else:
@@ -48,7 +48,7 @@ class Pace:
 
     async def turn(self, size: int) -> None:
         """Return when `size` bytes may be moved."""
-        if self._left > 0:  # then nobody waits
+        if self._left > 0 and not self._waiting:
             self._take(size)
             return
         waiter = asyncio.get_running_loop().create_future()

@@ -56,6 +56,20 @@ async def test_nobody_overtakes_those_who_wait() -> None:
     assert order == ["a", "b", "c", "d", "e"]
 
 
+async def test_who_goes_on_goes_on_behind_those_who_wait() -> None:
+    pace, order = Pace(), list[str]()
+    pace.run(TURN_BYTES, partial(order.append, "before"))
+
+    def twice(name: str) -> None:
+        order.append(name)
+        pace.run(1, partial(order.append, f"{name} again"))
+
+    for name in ("a", "b"):
+        pace.run(1, partial(twice, name))
+    await turns(2)
+    assert order == ["before", "a", "b", "a again", "b again"]
+
+
 async def test_other_work_gets_a_turn_between_two_allowances() -> None:
     pace, seen = Pace(), list[str]()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 
 from tusd_s3 import limits
@@ -24,6 +25,8 @@ is for the most part the same however long it is."""
 
 TLS_WRITE_BYTES: Final = 256 * limits.KIB
 """The same under TLS, which copies what it holds: this bounds the copies of one connection."""
+
+_NOTHING: Final[Iterator[tuple[int, Sequence[Chunk]]]] = iter(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reader: AnswerReader | None = None
         self._outcome: asyncio.Future[Answer | Exception] | None = None
-        self._resumed: asyncio.Future[None] | None = None
+        self._request: Request | None = None
+        self._pieces: Iterator[tuple[int, Sequence[Chunk]]] = _NOTHING
         self._timer: asyncio.TimerHandle | None = None
         self._moved_at_s = 0.0
         self._unsent_bytes = 0
@@ -90,6 +94,7 @@ class Connection(asyncio.Protocol):
         """
         if not self.is_open:
             raise DisconnectedError(answered=False)
+        self._request = request
         self._reader = AnswerReader()
         self._outcome = self._loop.create_future()
         self._unsent_bytes = request.size
@@ -97,45 +102,47 @@ class Connection(asyncio.Protocol):
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout_s, self._look)
         try:
-            await self._write(request)
-            self._moved_at_s = self._loop.time()
+            self._begin(request)
             outcome = await self._outcome
         except BaseException:
             self.close()  # cancelled: the rest of the answer is nobody's
             raise
         finally:
-            self._reader = self._outcome = None
+            self._request = self._reader = self._outcome = None
+            self._pieces = _NOTHING
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    async def _write(self, request: Request) -> None:
-        """All of it, unless the exchange ends before."""
+    def _begin(self, request: Request) -> None:
+        """Send it. What is long goes on by itself, until the exchange ends."""
         assert self._transport is not None
-        assert self._outcome is not None
         if request.size <= self._write_bytes:
             self._unsent_bytes = 0
             self._transport.writelines((request.head, *request.chunks))
             return
         self._transport.write(request.head)
-        for piece in _pieces(request.chunks, self._write_bytes):
-            await self._pace.turn(len(piece))
-            if self._outcome.done():
-                return
-            self._unsent_bytes -= len(piece)
-            self._transport.write(piece)
-            if self._is_paused:
-                await self._room()
-            self._moved_at_s = self._loop.time()
-            request.progressed()
+        self._pieces = _pieces(request.chunks, self._write_bytes)
+        self._go_on()
 
-    async def _room(self) -> None:
-        """Until more may be written, or the exchange has ended."""
-        self._resumed = self._loop.create_future()
-        try:
-            await self._resumed
-        finally:
-            self._resumed = None
+    def _go_on(self) -> None:
+        """Write the next piece of the body, in this turn of the loop or a later one."""
+        if (following := next(self._pieces, None)) is not None:
+            size, piece = following
+            self._pace.run(size, partial(self._write, size, piece))
+
+    def _write(self, size: int, piece: Sequence[Chunk]) -> None:
+        """One turn's allowance ends the recursion by way of `_go_on`, after a few pieces."""
+        if not self.is_open:
+            return  # the exchange has ended in the meantime, and the connection with it
+        assert self._transport is not None
+        assert self._request is not None
+        self._unsent_bytes -= size
+        self._transport.writelines(piece)
+        self._moved_at_s = self._loop.time()
+        self._request.progressed()
+        if not self._is_paused:
+            self._go_on()
 
     def _look(self) -> None:
         """Whether nothing has moved for too long. One look serves many short exchanges: a timer
@@ -164,11 +171,6 @@ class Connection(asyncio.Protocol):
             if is_early and outcome.status < 300:
                 outcome = ExchangeError("the answer came before the body was sent")
         self._outcome.set_result(outcome)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._resumed is not None and not self._resumed.done():
-            self._resumed.set_result(None)
 
     # Called by the event loop.
 
@@ -204,15 +206,21 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_paused = False
-        self._wake()
+        self._moved_at_s = self._loop.time()
+        self._go_on()
 
 
-def _pieces(chunks: Sequence[Chunk], most: int) -> Iterator[bytes | memoryview]:
-    """`chunks`, none of them longer than `most` bytes."""
+def _pieces(chunks: Sequence[Chunk], most: int) -> Iterator[tuple[int, Sequence[Chunk]]]:
+    """`chunks` in pieces of `most` bytes, the last one shorter; the size of each, and its parts."""
+    piece, room = list[Chunk](), most
     for chunk in chunks:
-        if len(chunk) <= most:
-            yield chunk
-        else:
-            view = memoryview(chunk)
-            for start in range(0, len(view), most):
-                yield view[start : start + most]
+        rest = memoryview(chunk)
+        while rest:
+            taken, rest = rest[:room], rest[room:]
+            piece.append(taken)
+            room -= len(taken)
+            if not room:
+                yield most, piece
+                piece, room = [], most
+    if piece:
+        yield most - room, piece

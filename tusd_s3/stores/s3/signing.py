@@ -9,6 +9,7 @@ S3 differs from the other services in that a path is encoded once and never norm
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -57,15 +58,25 @@ class Signable:
     payload: str = UNSIGNED_PAYLOAD
 
 
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]*")
+"""RFC 3986, 2.3. Nearly all that is asked for consists of it, and `quote` takes its time."""
+
+_UNRESERVED_PATH: Final = re.compile(r"[A-Za-z0-9._~/-]*")
+
+
 def encode_path(path: str) -> str:
     """UriEncode() of a path: UTF-8, all but unreserved characters and `/`, once."""
-    return quote(path, safe="/~")
+    return path if _UNRESERVED_PATH.fullmatch(path) else quote(path, safe="/~")
+
+
+def _encode(text: str) -> str:
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="~")
 
 
 def encode_query(pairs: Iterable[tuple[str, str]]) -> str:
     """The canonical query string, which also is a query string: encoded, sorted by name."""
-    encoded = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in pairs)
-    return "&".join(f"{name}={value}" for name, value in encoded)
+    encoded = sorted([(_encode(name), _encode(value)) for name, value in pairs])
+    return "&".join([f"{name}={value}" for name, value in encoded])
 
 
 class Signer:
