@@ -132,16 +132,20 @@ class Connection(asyncio.Protocol):
             self._pace.run(size, partial(self._write, size, piece))
 
     def _write(self, size: int, piece: Sequence[Chunk]) -> None:
-        """One turn's allowance ends the recursion by way of `_go_on`, after a few pieces."""
+        """What a turn allows ends the recursion by way of `_moved`, after a few pieces."""
         if not self.is_open:
             return  # the exchange has ended in the meantime, and the connection with it
         assert self._transport is not None
-        assert self._request is not None
         self._unsent_bytes -= size
         self._transport.writelines(piece)
-        self._moved_at_s = self._loop.time()
-        self._request.progressed()
         if not self._is_paused:
+            self._moved()
+
+    def _moved(self) -> None:
+        """There is room for more: what was written is under way."""
+        if self._request is not None:
+            self._moved_at_s = self._loop.time()
+            self._request.progressed()
             self._go_on()
 
     def _look(self) -> None:
@@ -206,8 +210,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_paused = False
-        self._moved_at_s = self._loop.time()
-        self._go_on()
+        self._moved()
 
 
 def _pieces(chunks: Sequence[Chunk], most: int) -> Iterator[tuple[int, Sequence[Chunk]]]:
