@@ -124,6 +124,9 @@ class Account:
 
     def clear(self) -> None:
         """Nothing is held any more."""
+        if not (self._held or self._moving or self.claim_bytes):
+            self._missing = 0  # as it is for most: nothing changes for anybody else
+            return
         self.expect(0)
         self.sent(self._moving, is_stored=False)
         self.release(self._held)

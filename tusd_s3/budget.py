@@ -37,7 +37,7 @@ from typing import Final
 from tusd_s3 import limits
 from tusd_s3.account import READ_MAX_BYTES, Account
 from tusd_s3.blocks import LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES, Blocks, Stock
-from tusd_s3.gate import ByteGate
+from tusd_s3.gate import Gate
 
 __all__ = ["BODY_BYTES", "READ_MAX_BYTES", "READ_MIN_BYTES", "Account", "MemoryBudget"]
 
@@ -92,7 +92,7 @@ class MemoryBudget:
         self._ready = 0
         self._granted = 0  # those of the readers that have not gone on yet
         self.body_count = 0
-        self.on_its_way = ByteGate((total_bytes - reserve_bytes) // 2)
+        self.on_its_way = Gate((total_bytes - reserve_bytes) // 2)
         self.asked_count = 0
         self.claimed_bytes = 0
         self._claimants: set[Account] = set()
@@ -299,7 +299,7 @@ class MemoryBudget:
         """If all who hold bytes wait, and nothing is under way that would free some, the youngest
         yields at once."""
         fed = self._ready or self._granted
-        under_way = self.on_its_way.inside_bytes or self._lent or self.asked_count or fed
+        under_way = self.on_its_way.inside or self._lent or self.asked_count or fed
         self._drop_the_gone()
         if self._readers and not under_way:
             able = [one for one in self._accounts if one.on_yield is not None]

@@ -1,4 +1,4 @@
-"""A bound on the bytes that go somewhere at once."""
+"""A bound on what goes somewhere at once: bytes, or calls."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class ByteGate:
-    """Has at most `limit` bytes inside, or those of a single one who has more; first come, first
-    served."""
+class Gate:
+    """Has at most `limit` inside, or a single one who has more; first come, first served.
+
+    limit, and the size of those who come: in bytes; or in calls, of which each has the size 1.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -18,23 +20,29 @@ class ByteGate:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @property
-    def inside_bytes(self) -> int:
+    def inside(self) -> int:
         """What has entered and not left."""
         return self._inside
 
     @asynccontextmanager
     async def passing(self, size: int) -> AsyncIterator[None]:
-        """`size` bytes are inside for the time of the block."""
+        """`size` is inside for the time of the block."""
         await self.enter(size)
         try:
             yield
         finally:
             self.leave(size)
 
-    async def enter(self, size: int) -> None:
-        """Return when `size` bytes are inside; none at all wait for nobody."""
-        if size == 0 or (not self._waiting and self._fits(size)):
+    def enter_now(self, size: int) -> bool:
+        """Have `size` inside, if nobody need be waited for; nothing at all waits for nobody."""
+        is_open = size == 0 or (not self._waiting and self._fits(size))
+        if is_open:
             self._inside += size
+        return is_open
+
+    async def enter(self, size: int) -> None:
+        """Return when `size` is inside."""
+        if self.enter_now(size):
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append((size, turn))
@@ -48,9 +56,10 @@ class ByteGate:
             raise
 
     def leave(self, size: int) -> None:
-        """`size` bytes are inside no longer."""
+        """`size` is inside no longer."""
         self._inside -= size
-        self._admit()
+        if self._waiting:
+            self._admit()
 
     def _admit(self) -> None:
         while self._waiting and (self._waiting[0][1].done() or self._fits(self._waiting[0][0])):

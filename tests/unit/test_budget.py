@@ -278,13 +278,13 @@ async def test_a_part_that_is_given_up_before_it_was_sent_takes_nobodys_place(ho
     else:
         sending.cancel()
     await turns()
-    assert budget.on_its_way.inside_bytes == PART
+    assert budget.on_its_way.inside == PART
     first.sent(PART, is_stored=True)
     if how == "closed":
         await within(5, sending)
         gone.sent(PART, is_stored=True)
     await within(5, last)
-    assert budget.on_its_way.inside_bytes == PART
+    assert budget.on_its_way.inside == PART
 
 
 async def test_a_part_that_was_not_stored_stays_charged() -> None:
@@ -449,14 +449,26 @@ async def test_an_idle_body_that_holds_nothing_keeps_no_room_either() -> None:
     await within(5, other.room())
 
 
+@pytest.mark.parametrize("stored_bytes", [0, READ_MAX_BYTES])
 @pytest.mark.parametrize("end", [Account.clear, Account.close, Account.waive])
-async def test_a_claim_ends(end: Callable[[Account], None]) -> None:
+async def test_a_claim_ends(end: Callable[[Account], None], stored_bytes: int) -> None:
     budget = budget_of()
     account = budget.open()
     account.expect(PART)
     account.charge(READ_MAX_BYTES)
+    account.release(stored_bytes)
     assert budget.claimed_bytes == account.claim_bytes == PART - READ_MAX_BYTES
     end(account)
+    assert budget.claimed_bytes == account.claim_bytes == 0
+
+
+async def test_what_comes_after_the_end_of_a_part_claims_nothing() -> None:
+    """The rest of a body that was refused, which is read and dropped."""
+    budget = budget_of()
+    account = budget.open()
+    account.expect(PART)
+    account.clear()
+    account.charge(READ_MAX_BYTES)
     assert budget.claimed_bytes == account.claim_bytes == 0
 
 

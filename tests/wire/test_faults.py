@@ -88,6 +88,25 @@ def test_a_part_that_cannot_be_stored_leaves_what_is_before_it(
     assert_finished(shaky, path, body)
 
 
+def test_a_part_that_was_left_over_goes_out_before_anything_more_has_come(
+    shaky: World, s3_proxy: S3Proxy
+) -> None:
+    """All of it waits in Redis, where it takes room."""
+    path = shaky.client.new_upload(LENGTH)
+    s3_proxy.fail(S3Call.UPLOAD_PART, Answer(500, "InternalError"), times=None)
+    shaky.client.patch(path, 0, body_of(PART_BYTES + 1))
+    assert shaky.client.head(path).offset == PART_BYTES
+    s3_proxy.rules.clear()
+
+    def stored() -> list[tuple[int, int]]:
+        uploads = shaky.bucket.multipart_uploads(shaky.key_of(path))
+        return [part for upload in uploads for part in shaky.bucket.parts(*upload) or ()]
+
+    assert stored() == []
+    with shaky.client.begin_patch(path, PART_BYTES, b"", declared=LENGTH - PART_BYTES):
+        eventually(lambda: stored() == [(1, PART_BYTES)], what="the part is in S3")
+
+
 @pytest.mark.parametrize(
     ("kind", "fault"),
     [

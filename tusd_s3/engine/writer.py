@@ -114,7 +114,8 @@ class UploadWriter:
 
     async def start(self) -> None:
         """Send what is already a full part: a part parked in the tail by an earlier failure."""
-        await self.write(b"")
+        if self._cutter.missing_bytes <= 0:
+            await self.write(b"")
         self._expect_more()
 
     async def write(self, chunk: Chunk) -> None:

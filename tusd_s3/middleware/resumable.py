@@ -25,7 +25,7 @@ class ResumableMiddleware:
         async def complete(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message.get("headers", ())
-                if all(name.lower() != _NAME for name, _ in headers):
+                if _NAME not in dict(headers):  # whose names are in lower case (ASGI, HTTP)
                     message["headers"] = [*headers, (_NAME, self._version)]
             await send(message)
 

@@ -87,10 +87,11 @@ class Upload:
     def offset(self) -> int:
         """How many bytes are durable: where the next PATCH must begin (tus core). A final upload
         has none until it has all."""
-        if self.is_final and self.state is not UploadState.COMPLETE:
+        if self.state is UploadState.COMPLETE:
+            if self.length is not None:
+                return self.length
+        elif self.is_final:
             return 0
-        if self.state is UploadState.COMPLETE and self.length is not None:
-            return self.length
         return self.parts_bytes + self.tail_bytes
 
     @property

@@ -102,6 +102,7 @@ def decode_base64(text: str) -> bytes:
     return binascii.a2b_base64(text, strict_mode=True)
 
 
+@lru_cache(maxsize=32)  # what changes in one second expires in one
 def http_date(unix_seconds: int) -> str:
     """A point in time as HTTP writes it: IMF-fixdate, always GMT (RFC 9110, 5.6.7).
 

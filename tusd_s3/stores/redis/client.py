@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, TypeVar
 
 from redis.exceptions import NoScriptError
@@ -51,13 +52,23 @@ class RedisOptions:
     timeout_s: float
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn Redis errors into StateUnavailable. The original stays as the cause, for the log."""
-    try:
-        yield
-    except FAILURES as error:
-        raise errors.StateUnavailable from error
+class translated:  # noqa: N801 - reads like a function where it is used
+    """Turns Redis errors into StateUnavailable. The original stays as the cause, for the log.
+
+    A class, because every request comes by here: one of `contextlib`'s takes three times as long.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, FAILURES):
+            raise errors.StateUnavailable from error
 
 
 @asynccontextmanager
@@ -116,14 +127,8 @@ async def run_script(client: Client, script: Script, keys: Sequence[str], *args:
 
 async def call_script(client: Client, script: Script, keys: Sequence[str], *args: str | int) -> Any:  # noqa: ANN401 - as above
     """The same; raises one of `FAILURES`."""
-
-    async def call() -> Any:  # noqa: ANN401 - as above
-        return await client.evalsha(script.sha, len(keys), *keys, *args)
-
-    if isinstance(client, ClusterClient):
-        return await with_scripts(client, call)
     try:
-        return await call()
+        return await client.evalsha(script.sha, len(keys), *keys, *args)
     except NoScriptError:
         # With its text, which Redis remembers. `load_scripts` would tell it over some connection
         # of the pool: when the primary was just replaced, that may still lead to the old one.

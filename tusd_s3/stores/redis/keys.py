@@ -21,8 +21,13 @@ the same numbers again, for other holders.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from tusd_s3.model.upload import UploadId
+
+_PARTS: Final = ":parts"
+_LEASE: Final = ":lease"
+_WAITING: Final = ":waiting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +42,11 @@ class Keys:
 
     def parts(self, upload_id: UploadId) -> str:
         """ETags of the stored parts."""
-        return f"{self.record(upload_id)}:parts"
+        return self.record(upload_id) + _PARTS
 
     def lease(self, upload_id: UploadId) -> str:
         """The lease."""
-        return f"{self.record(upload_id)}:lease"
-
-    def waiting(self, upload_id: UploadId) -> str:
-        """Workers to tell when the lease becomes free."""
-        return f"{self.record(upload_id)}:waiting"
+        return self.record(upload_id) + _LEASE
 
     def tail(self, upload_id: UploadId, token: str, base: int) -> str:
         """The tail written by the holder of `token` that begins at offset `base` (bytes)."""
@@ -61,9 +62,5 @@ class Keys:
 
     def all_of(self, upload_id: UploadId) -> list[str]:
         """Record, parts, lease, waiting: the KEYS of every script, in this order."""
-        return [
-            self.record(upload_id),
-            self.parts(upload_id),
-            self.lease(upload_id),
-            self.waiting(upload_id),
-        ]
+        record = self.record(upload_id)
+        return [record, record + _PARTS, record + _LEASE, record + _WAITING]

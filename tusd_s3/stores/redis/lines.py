@@ -35,6 +35,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tusd_s3 import limits
+from tusd_s3.gate import Gate
 from tusd_s3.stores.redis.bounds import BROKEN, FAILURES, repeats
 from tusd_s3.stores.redis.connections import LeavesReplicas
 
@@ -62,20 +63,18 @@ class Lines:
         self._of_this_turn: Line | None = None
         self._living = set[asyncio.Task[None]]()
         self._is_closed = False
-        self._places = asyncio.Semaphore(CALLS_MAX)
+        self._places = Gate(CALLS_MAX)
         self._retry = repeats()
 
     async def call(self, command: bytes) -> Any:  # noqa: ANN401 - whatever Redis answers
         """The answer to one packed command. Raises one of `FAILURES`; unless Redis answered with an
         error, the command may have been executed, and more than once."""
-        if self._places.locked():
+        if not self._places.enter_now(1):
             await self._wait_for_a_place()
-        else:
-            await self._places.acquire()
         try:
             return await self._retry.call_with_retry(lambda: self._send(command), _no_preparation)
         finally:
-            self._places.release()
+            self._places.leave(1)
 
     async def aclose(self) -> None:
         """Fail the calls that wait, and close the connections."""
@@ -87,7 +86,7 @@ class Lines:
     async def _wait_for_a_place(self) -> None:
         try:
             async with asyncio.timeout(self._pool.timeout):
-                await self._places.acquire()
+                await self._places.enter(1)
         except TimeoutError as error:
             raise RedisConnectionError("Too many calls wait for Redis.") from error
 
@@ -201,16 +200,18 @@ class Line:
         """Write what has not been written."""
         if not self._unsent or self._connection is None:
             return
-        going = [(command, answer) for command, answer in self._unsent if not answer.done()]
+        now_s, going = self._loop.time(), list[bytes]()
+        for command, answer in self._unsent:
+            if not answer.done():
+                going.append(command)
+                self._sent.append((now_s, answer))
         self._unsent.clear()
         if not going:
             return
-        now_s = self._loop.time()
-        self._sent.extend((now_s, answer) for _, answer in going)
         if self._timer is None:
             self._timer = self._loop.call_at(now_s + self._timeout_s, self._look)
         try:
-            self._connection.write(b"".join([command for command, _ in going]))
+            self._connection.write(b"".join(going))
         except RedisConnectionError as error:
             self.end(error)
 

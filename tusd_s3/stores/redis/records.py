@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from tusd_s3 import errors, limits
 from tusd_s3.blocks import Blocks
 from tusd_s3.deadlines import Deadlines
-from tusd_s3.gate import ByteGate
+from tusd_s3.gate import Gate
 from tusd_s3.model.chunk import Chunk
 from tusd_s3.model.upload import Upload, UploadId
 from tusd_s3.ports import Changes, Held
@@ -80,7 +80,7 @@ class RedisRecords:
         self.channel = WorkerChannel(client, self._keys)
         self._keeper = LeaseKeeper(client, self._keys, options, self.channel)
         self._options = options
-        self._gate = ByteGate(_TAILS_AT_ONCE_BYTES)
+        self._gate = Gate(_TAILS_AT_ONCE_BYTES)
         self._deadlines = Deadlines()
 
     @asynccontextmanager

@@ -12,7 +12,7 @@ in a cluster, goes over connections that each carry one call at a time.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -38,19 +38,20 @@ class PrimaryClient(redis.Redis):
         super().__init__(connection_pool=pool)
         self._lines = lines
 
-    async def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401 - redis-py's
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: object) -> Awaitable[Any]:
         """See redis-py."""
-        return await self._run("EVALSHA", sha, numkeys, *keys_and_args)
+        return self._run("EVALSHA", sha, numkeys, *keys_and_args)
 
-    async def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401 - redis-py's
+    def eval(self, script: str, numkeys: int, *keys_and_args: object) -> Awaitable[Any]:
         """See redis-py."""
-        return await self._run("EVAL", script, numkeys, *keys_and_args)
+        return self._run("EVAL", script, numkeys, *keys_and_args)
 
-    async def _run(self, *words: Any) -> Any:  # noqa: ANN401 - redis-py's
+    def _run(self, *words: Any) -> Awaitable[Any]:  # noqa: ANN401 - what hiredis packs
         command = hiredis.pack_command(words)
         if len(command) > COMMAND_MAX_BYTES:
-            return await self.execute_command(*words)  # type: ignore[no-untyped-call] # redis-py's
-        return await self._lines.call(command)
+            answer: Awaitable[Any] = self.execute_command(*words)  # type: ignore[no-untyped-call] # redis-py's
+            return answer
+        return self._lines.call(command)
 
 
 Client = PrimaryClient | ClusterClient

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from aiohttp import ClientError as HttpClientError
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -23,19 +22,28 @@ class UnknownConditionError(errors.StorageRefused):
     """The store answered that it does not do what a header asks (501)."""
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn the SDK's errors into ours; what S3 said goes to the log only."""
-    try:
-        yield
-    except ClientError as error:
-        raise _from_answer(error) from error
-    except NoCredentialsError as error:
-        logger.error("no AWS credentials were found")
-        raise errors.StorageRefused from error
-    except (BotoCoreError, HttpClientError, OSError, TimeoutError) as error:
-        logger.warning("S3 did not answer: %s", type(error).__name__)
-        raise errors.StorageUnavailable from error
+class translated:  # noqa: N801 - reads like a function where it is used
+    """Turns the SDK's errors into ours; what S3 said goes to the log only.
+
+    A class for the same reason as that for Redis' errors."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, ClientError):
+            raise _from_answer(error) from error
+        if isinstance(error, NoCredentialsError):
+            logger.error("no AWS credentials were found")
+            raise errors.StorageRefused from error
+        if isinstance(error, BotoCoreError | HttpClientError | OSError | TimeoutError):
+            logger.warning("S3 did not answer: %s", type(error).__name__)
+            raise errors.StorageUnavailable from error
 
 
 def _from_answer(error: ClientError) -> errors.UploadError:

@@ -1,17 +1,17 @@
-"""A gate: as many bytes at once as fit, in the order in which they came."""
+"""A gate: as much at once as fits, in the order in which it came."""
 
 from __future__ import annotations
 
 import asyncio
 
-from tusd_s3.gate import ByteGate
+from tusd_s3.gate import Gate
 
 
 class Traffic:
     """Bytes at a gate for ten; each passes until it is let out."""
 
     def __init__(self) -> None:
-        self.gate = ByteGate(10)
+        self.gate = Gate(10)
         self.inside: list[int] = []
         self._out: dict[int, asyncio.Event] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -82,3 +82,16 @@ async def test_one_that_gives_up_is_in_nobodys_way() -> None:
     await traffic.give_up(8)
     await traffic.arrive(7)
     assert traffic.inside == [2, 7]
+
+
+async def test_who_would_enter_now_overtakes_nobody() -> None:
+    traffic = Traffic()
+    assert traffic.gate.enter_now(6)
+    assert not traffic.gate.enter_now(5)
+    await traffic.arrive(7)
+    assert not traffic.gate.enter_now(4)  # it would fit, but somebody was there before
+    assert traffic.gate.enter_now(0)
+    assert traffic.gate.inside == 6
+    traffic.gate.leave(6)
+    await traffic.leave(7)
+    assert traffic.gate.inside == 0
